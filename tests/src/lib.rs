@@ -1,0 +1,13 @@
+//! Support for end-to-end tests across the crates of the workspace.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`fixtures`] | repositories written by the official tools, and what the official client says about them |
+//! | [`server`] | HTTP servers on the loop-back interface: well-behaved, hostile, and a real Squid |
+//! | [`tools`] | programs of the system a test cannot do without |
+//!
+//! This is code for tests: what cannot be done panics with a message, there are no error types.
+
+pub mod fixtures;
+pub mod server;
+pub mod tools;

@@ -1,0 +1,27 @@
+//! Programs of the system that a test needs.
+
+use std::path::PathBuf;
+
+/// Set to `1` where every tool is installed (continuous integration): a missing one is then a failure.
+pub const REQUIRE_TOOLS: &str = "CVMFS_TESTS_REQUIRE_TOOLS";
+
+/// The path of program `name`, looked for in `PATH` and in the directories of system programs.
+///
+/// When it is missing this prints a loud `SKIPPED` line and returns `None`, so that the test can end early;
+/// with [`REQUIRE_TOOLS`] set to `1` it panics instead.
+pub fn require_tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let found = std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        skip(&format!("program '{name}' is not installed"));
+    }
+    found
+}
+
+/// Says loudly that a test cannot run here, or fails it where [`REQUIRE_TOOLS`] is `1`.
+pub fn skip(reason: &str) {
+    assert!(std::env::var(REQUIRE_TOOLS).as_deref() != Ok("1"), "{reason}, and {REQUIRE_TOOLS}=1");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("SKIPPED: {test}: {reason}");
+}
