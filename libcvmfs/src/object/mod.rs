@@ -1,5 +1,7 @@
 //! Objects: what a content hash names, where it lies on a server, and how its bytes are taken in.
 
+pub mod decode;
+
 use crate::hash::ContentHash;
 use thiserror::Error;
 
