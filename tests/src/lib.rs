@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`fixtures`] | repositories written by the official tools, and what the official client says about them |
 //! | [`server`] | HTTP servers on the loop-back interface: well-behaved, hostile, and a real Squid |
+//! | [`forge`] | signed repositories made from a description, with hooks to make them wrong |
 //! | [`tools`] | programs of the system a test cannot do without |
 //!
 //! This is code for tests: what cannot be done panics with a message, there are no error types.
 
 pub mod fixtures;
+pub mod forge;
 pub mod server;
 pub mod tools;
