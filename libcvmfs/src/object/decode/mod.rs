@@ -115,7 +115,8 @@ impl<W: Output + Send + 'static> Decoder<W> {
         if let Stage::Here(unpacker) = std::mem::replace(&mut self.stage, Stage::Gone) {
             self.stage = match Pipeline::start(unpacker) {
                 Ok(pipeline) => Stage::Threaded(pipeline),
-                Err((unpacker, error)) => {
+                Err(refusal) => {
+                    let (unpacker, error) = *refusal;
                     log::debug!("{}: inflating without a second thread: {error}", self.expected.name);
                     self.pipeline_from = u64::MAX;
                     Stage::Here(unpacker)

@@ -33,7 +33,7 @@ enum Reply {
 
 impl<W: Output + Send + 'static> Pipeline<W> {
     /// Moves the unpacker away; gives it back if there can be no thread.
-    pub(super) fn start(unpacker: Unpacker<W>) -> Result<Pipeline<W>, (Unpacker<W>, std::io::Error)> {
+    pub(super) fn start(unpacker: Unpacker<W>) -> Result<Pipeline<W>, Box<(Unpacker<W>, std::io::Error)>> {
         let (orders, inbox) = sync_channel(BUFFERS);
         let (outbox, replies) = channel();
         let (hand_over, handed_over) = sync_channel(1);
@@ -49,7 +49,7 @@ impl<W: Output + Send + 'static> Pipeline<W> {
                 let spare = vec![Vec::new(); BUFFERS - 1];
                 Ok(Pipeline { orders, replies, filling: Vec::new(), spare, thread })
             }
-            Err(error) => Err((unpacker, error)),
+            Err(error) => Err(Box::new((unpacker, error))),
         }
     }
 

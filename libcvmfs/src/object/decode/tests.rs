@@ -98,7 +98,7 @@ fn endless_stored_bytes_end_at_the_limit() {
     for compression in COMPRESSIONS {
         let name = name_of(b"", Algorithm::Sha1);
         let mut decoder = Decoder::new(Expected::bounded(name, compression, 4096), Vec::new());
-        let sent = std::iter::repeat(deflate(b"")).take(1_000_000).scan(0, |sent, bytes| {
+        let sent = std::iter::repeat_n(deflate(b""), 1_000_000).scan(0, |sent, bytes| {
             *sent += bytes.len();
             decoder.receive(&bytes).is_ok().then_some(*sent)
         });
