@@ -12,11 +12,13 @@
 //! | [`transport`] | objects over HTTP: hosts, proxies, fail-over |
 //! | [`cache`] | the content-addressed store on disk |
 //! | [`object`], [`hash`] | names, suffixes, compression; content and path hashes |
+//! | [`demo`] | an embedded repository to try things with |
 //! | [`config`] | the official parameters, their files and their types |
 
 pub mod cache;
 pub mod catalog;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod fqrn;
 pub mod hash;
