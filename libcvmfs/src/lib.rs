@@ -18,6 +18,7 @@
 pub mod cache;
 pub mod catalog;
 pub mod config;
+mod database;
 pub mod demo;
 pub mod error;
 pub mod fqrn;

@@ -1,0 +1,67 @@
+//! The statistics counters of a catalog.
+
+use cvmfs_index::Index;
+use cvmfs_index::format::{COUNTER_COUNT, COUNTERS};
+use std::collections::HashMap;
+
+/// One set of counters, in the order of [`Counters::iter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters([i64; COUNTERS.len()]);
+
+impl Counters {
+    /// The counter called `name` (without `self_` or `subtree_`); `None` if there is no such counter.
+    pub fn get(&self, name: &str) -> Option<i64> {
+        self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)
+    }
+
+    /// All counters with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, i64)> + use<> {
+        COUNTERS.into_iter().zip(self.0)
+    }
+
+    /// Number of entries: regular files, symbolic links, special files and directories.
+    pub fn entries(&self) -> i64 {
+        ["regular", "symlink", "special", "dir"].iter().filter_map(|name| self.get(name)).fold(0, i64::saturating_add)
+    }
+}
+
+/// What a catalog says about itself and about everything below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Counters of the catalog alone.
+    pub own: Counters,
+    /// Counters of all catalogs below it.
+    pub subtree: Counters,
+}
+
+impl Statistics {
+    /// The counters kept in an index.
+    pub fn of(index: &Index<'_>) -> Statistics {
+        let (own, subtree) = index.counters();
+        Statistics { own: Counters(own), subtree: Counters(subtree) }
+    }
+
+    /// From the rows of the `statistics` table; older schemas lack some counters, which count as 0.
+    pub(super) fn from_rows(rows: &HashMap<String, i64>) -> Statistics {
+        let set =
+            |prefix: &str| Counters(COUNTERS.map(|name| rows.get(&format!("{prefix}{name}")).copied().unwrap_or(0)));
+        Statistics { own: set("self_"), subtree: set("subtree_") }
+    }
+
+    /// Own and subtree counters summed: the whole tree from here on.
+    pub fn total(&self) -> Counters {
+        let mut sum = self.own;
+        for (value, below) in sum.0.iter_mut().zip(self.subtree.0) {
+            *value = value.saturating_add(below);
+        }
+        sum
+    }
+
+    pub(super) fn to_array(self) -> [i64; COUNTER_COUNT] {
+        let mut all = [0; COUNTER_COUNT];
+        for (place, value) in all.iter_mut().zip(self.own.0.into_iter().chain(self.subtree.0)) {
+            *place = value;
+        }
+        all
+    }
+}
