@@ -16,7 +16,8 @@ pub use small::SmallBody;
 use super::{Compression, ObjectName, ReceiveError, Receiver};
 use crate::hash::Hasher;
 use inflate::Unpacker;
-use pipeline::Pipeline;
+use pipeline::{Pipeline, Refusal};
+use std::thread::Scope;
 
 /// Stored bytes after which inflating and writing move to a thread of their own.
 const PIPELINE_FROM: u64 = 512 << 10;
@@ -55,43 +56,48 @@ impl Expected {
 
 /// Receives one object and writes its plain bytes to `W`.
 ///
-/// Small objects are worked through in the caller's thread; for larger ones hashing stays there while inflating and
-/// writing go on in a second thread (see [`Decoder::single_threaded`] to forbid that).
-pub struct Decoder<W> {
+/// All work is done in the caller's thread. With [`Decoder::threaded`], hashing stays there while inflating and writing
+/// of larger objects go on in a second thread.
+pub struct Decoder<'scope, W> {
     expected: Expected,
     hasher: Hasher,
     stored: u64,
-    stage: Stage<W>,
-    pipeline_from: u64,
+    stage: Stage<'scope, W>,
+    start: Option<Box<Start<'scope, W>>>,
     refused: bool,
     completed: bool,
 }
 
-enum Stage<W> {
+/// Starts the second thread.
+type Start<'scope, W> = dyn Fn(Unpacker<W>) -> Result<Pipeline<'scope, W>, Refusal<W>> + 'scope;
+
+enum Stage<'scope, W> {
     Here(Unpacker<W>),
-    Threaded(Pipeline<W>),
+    Threaded(Pipeline<'scope, W>),
     /// Only while a stage turns into another one, or after its thread was lost.
     Gone,
 }
 
-impl<W: Output + Send + 'static> Decoder<W> {
+impl<'scope, W: Output> Decoder<'scope, W> {
     /// Starts to receive into `output`, which must be empty.
-    pub fn new(expected: Expected, output: W) -> Decoder<W> {
+    pub fn new(expected: Expected, output: W) -> Decoder<'scope, W> {
         Decoder {
             hasher: Hasher::new(expected.name.hash.algorithm),
             stored: 0,
             stage: Stage::Here(Unpacker::new(&expected, output)),
-            pipeline_from: PIPELINE_FROM,
+            start: None,
             refused: false,
             completed: false,
             expected,
         }
     }
 
-    /// Never starts a thread, whatever the object's size.
-    pub fn single_threaded(mut self) -> Decoder<W> {
-        self.pipeline_from = u64::MAX;
-        self
+    /// Lets a thread of `scope` inflate and write what is larger than half a megabyte.
+    pub fn threaded(scope: &'scope Scope<'scope, '_>, expected: Expected, output: W) -> Decoder<'scope, W>
+    where
+        W: Send + 'scope,
+    {
+        Decoder { start: Some(Box::new(|unpacker| Pipeline::start(scope, unpacker))), ..Decoder::new(expected, output) }
     }
 
     /// The object that is being received.
@@ -112,13 +118,13 @@ impl<W: Output + Send + 'static> Decoder<W> {
     }
 
     fn use_thread(&mut self) {
+        let Some(start) = self.start.take() else { return };
         if let Stage::Here(unpacker) = std::mem::replace(&mut self.stage, Stage::Gone) {
-            self.stage = match Pipeline::start(unpacker) {
+            self.stage = match start(unpacker) {
                 Ok(pipeline) => Stage::Threaded(pipeline),
                 Err(refusal) => {
                     let (unpacker, error) = *refusal;
                     log::debug!("{}: inflating without a second thread: {error}", self.expected.name);
-                    self.pipeline_from = u64::MAX;
                     Stage::Here(unpacker)
                 }
             };
@@ -126,7 +132,7 @@ impl<W: Output + Send + 'static> Decoder<W> {
     }
 }
 
-impl<W: Output + Send + 'static> Receiver for Decoder<W> {
+impl<W: Output> Receiver for Decoder<'_, W> {
     fn restart(&mut self) -> Result<(), ReceiveError> {
         self.hasher = Hasher::new(self.expected.name.hash.algorithm);
         self.stored = 0;
@@ -154,7 +160,7 @@ impl<W: Output + Send + 'static> Receiver for Decoder<W> {
     }
 }
 
-impl<W: Output + Send + 'static> Decoder<W> {
+impl<W: Output> Decoder<'_, W> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
         if self.refused {
             return Err(corrupt(&self.expected.name, "was refused already"));
@@ -165,7 +171,7 @@ impl<W: Output + Send + 'static> Decoder<W> {
             return Err(corrupt(&self.expected.name, format!("has more than the {limit} stored bytes allowed")));
         }
         self.hasher.update(bytes);
-        if self.stored >= self.pipeline_from && matches!(self.stage, Stage::Here(_)) {
+        if self.stored >= PIPELINE_FROM && self.start.is_some() {
             self.use_thread();
         }
         match &mut self.stage {

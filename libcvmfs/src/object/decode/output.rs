@@ -32,3 +32,9 @@ impl<W: Output + ?Sized> Output for Box<W> {
         (**self).reset()
     }
 }
+
+impl<W: Output + ?Sized> Output for &mut W {
+    fn reset(&mut self) -> std::io::Result<()> {
+        (**self).reset()
+    }
+}

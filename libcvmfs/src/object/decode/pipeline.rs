@@ -2,7 +2,7 @@ use super::inflate::Unpacker;
 use super::{Output, lost_thread};
 use crate::object::ReceiveError;
 use std::sync::mpsc::{Receiver as Inbox, Sender, SyncSender, channel, sync_channel};
-use std::thread::JoinHandle;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// Bytes in one buffer on its way to the thread.
 const BUFFER: usize = 256 << 10;
@@ -10,12 +10,12 @@ const BUFFER: usize = 256 << 10;
 const BUFFERS: usize = 4;
 
 /// An [`Unpacker`] in a thread of its own, fed through a bounded queue of reused buffers.
-pub(super) struct Pipeline<W> {
+pub(super) struct Pipeline<'scope, W> {
     orders: SyncSender<Order>,
     replies: Inbox<Reply>,
     filling: Vec<u8>,
     spare: Vec<Vec<u8>>,
-    thread: JoinHandle<Unpacker<W>>,
+    thread: ScopedJoinHandle<'scope, Unpacker<W>>,
 }
 
 enum Order {
@@ -31,13 +31,22 @@ enum Reply {
     Ended(Result<(), ReceiveError>),
 }
 
-impl<W: Output + Send + 'static> Pipeline<W> {
+/// The unpacker, given back because there can be no thread.
+pub(super) type Refusal<W> = Box<(Unpacker<W>, std::io::Error)>;
+
+impl<'scope, W: Output> Pipeline<'scope, W> {
     /// Moves the unpacker away; gives it back if there can be no thread.
-    pub(super) fn start(unpacker: Unpacker<W>) -> Result<Pipeline<W>, Box<(Unpacker<W>, std::io::Error)>> {
+    pub(super) fn start(
+        scope: &'scope Scope<'scope, '_>,
+        unpacker: Unpacker<W>,
+    ) -> Result<Pipeline<'scope, W>, Refusal<W>>
+    where
+        W: Send + 'scope,
+    {
         let (orders, inbox) = sync_channel(BUFFERS);
         let (outbox, replies) = channel();
         let (hand_over, handed_over) = sync_channel(1);
-        let spawned = std::thread::Builder::new().name("cvmfs-inflate".to_owned()).spawn(move || {
+        let spawned = Builder::new().name("cvmfs-inflate".to_owned()).spawn_scoped(scope, move || {
             let mut unpacker: Unpacker<W> = handed_over.recv().expect("the spawner sends before it drops its end");
             work(&mut unpacker, &inbox, &outbox);
             unpacker

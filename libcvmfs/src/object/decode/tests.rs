@@ -40,16 +40,18 @@ fn noise(len: usize) -> Vec<u8> {
 /// Sends `stored` in pieces of the given sizes (repeated) and returns the plain bytes.
 fn send(expected: Expected, stored: &[u8], pieces: &[usize]) -> Result<Vec<u8>, ReceiveError> {
     let alone = {
-        let mut decoder = Decoder::new(expected, Vec::new()).single_threaded();
+        let mut decoder = Decoder::new(expected, Vec::new());
         send_to(&mut decoder, stored, pieces).and_then(|()| decoder.into_output())
     };
-    let mut decoder = Decoder::new(expected, Vec::new());
-    let threaded = send_to(&mut decoder, stored, pieces).and_then(|()| decoder.into_output());
+    let threaded = std::thread::scope(|scope| {
+        let mut decoder = Decoder::threaded(scope, expected, Vec::new());
+        send_to(&mut decoder, stored, pieces).and_then(|()| decoder.into_output())
+    });
     assert!(alone.as_ref().ok() == threaded.as_ref().ok(), "the thread makes a difference");
     threaded
 }
 
-fn send_to(decoder: &mut Decoder<Vec<u8>>, mut stored: &[u8], pieces: &[usize]) -> Result<(), ReceiveError> {
+fn send_to(decoder: &mut Decoder<'_, Vec<u8>>, mut stored: &[u8], pieces: &[usize]) -> Result<(), ReceiveError> {
     for size in pieces.iter().cycle() {
         let (now, later) = stored.split_at(stored.len().min((*size).max(1)));
         decoder.receive(now)?;
@@ -166,14 +168,16 @@ fn a_refused_object_stays_refused_until_restarted() {
         let expected = Expected::sized(name_of(&stored, Algorithm::Sha1), Compression::Zlib, size as u64);
         let mut broken = stored.clone();
         broken[20] ^= 1;
-        let mut decoder = Decoder::new(expected, Vec::new());
-        assert!(send_to(&mut decoder, &broken, &[100_000]).is_err());
-        assert!(decoder.complete().is_err());
-        decoder.restart().unwrap();
-        assert!(send_to(&mut decoder, &stored[..stored.len() / 2], &[100_000]).is_err());
-        decoder.restart().unwrap();
-        send_to(&mut decoder, &stored, &[100_000]).unwrap();
-        assert!(decoder.into_output().unwrap() == plain);
+        std::thread::scope(|scope| {
+            let mut decoder = Decoder::threaded(scope, expected, Vec::new());
+            assert!(send_to(&mut decoder, &broken, &[100_000]).is_err());
+            assert!(decoder.complete().is_err());
+            decoder.restart().unwrap();
+            assert!(send_to(&mut decoder, &stored[..stored.len() / 2], &[100_000]).is_err());
+            decoder.restart().unwrap();
+            send_to(&mut decoder, &stored, &[100_000]).unwrap();
+            assert!(decoder.into_output().unwrap() == plain);
+        });
     }
 }
 
@@ -196,9 +200,10 @@ fn a_failing_output_is_a_local_error_in_either_thread() {
     for size in [100, 3 << 20] {
         let stored = deflate(&noise(size));
         let expected = Expected::sized(name_of(&stored, Algorithm::Sha1), Compression::Zlib, size as u64);
-        let mut decoder = Decoder::new(expected, Full);
-        let result =
-            stored.chunks(50_000).try_for_each(|piece| decoder.receive(piece)).and_then(|()| decoder.complete());
+        let result = std::thread::scope(|scope| {
+            let mut decoder = Decoder::threaded(scope, expected, Full);
+            stored.chunks(50_000).try_for_each(|piece| decoder.receive(piece)).and_then(|()| decoder.complete())
+        });
         assert!(matches!(result, Err(ReceiveError::Local(e)) if e.kind() == std::io::ErrorKind::StorageFull));
     }
 }
@@ -207,12 +212,14 @@ fn a_failing_output_is_a_local_error_in_either_thread() {
 fn a_file_restarts_empty() {
     let (long, short) = (deflate(&noise(2 << 20)), deflate(b"abc"));
     let expected = Expected::bounded(name_of(&short, Algorithm::Sha1), Compression::Zlib, 4 << 20);
-    let mut decoder = Decoder::new(expected, tempfile::tempfile().unwrap());
-    decoder.receive(&long).unwrap();
-    decoder.restart().unwrap();
-    decoder.receive(&short).unwrap();
-    decoder.complete().unwrap();
-    assert_eq!(decoder.into_output().unwrap().metadata().unwrap().len(), 3);
+    std::thread::scope(|scope| {
+        let mut decoder = Decoder::threaded(scope, expected, tempfile::tempfile().unwrap());
+        decoder.receive(&long).unwrap();
+        decoder.restart().unwrap();
+        decoder.receive(&short).unwrap();
+        decoder.complete().unwrap();
+        assert_eq!(decoder.into_output().unwrap().metadata().unwrap().len(), 3);
+    });
 }
 
 #[test]
