@@ -267,14 +267,14 @@ impl<'a> Evaluation<'a> {
             fields.extend(more);
         }
         let Some(command) = fields.first().cloned() else {
-            self.succeed(true);
+            let mut needs = None;
             for (name, word) in assignments {
                 let value = self.expand(word)?;
-                if value.needs.is_some() {
-                    self.status_needs.clone_from(&value.needs);
-                }
+                needs = value.needs.clone().or(needs);
                 self.assign(name, value)?;
             }
+            self.succeed(true);
+            self.status_needs = needs;
             return Ok(Flow::Next);
         };
         let operands = &fields[1..];

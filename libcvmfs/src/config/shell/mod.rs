@@ -112,3 +112,6 @@ pub fn fuzz(bytes: &[u8]) {
     }
     drop(evaluate(Path::new("fuzz.conf"), bytes, Surroundings::default(), &NoFiles));
 }
+
+#[cfg(test)]
+mod differential;
