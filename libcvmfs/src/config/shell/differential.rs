@@ -202,7 +202,7 @@ proptest! {
     fn any_mixture_of_tokens_ends_in_a_result(tokens in prop::collection::vec(prop::sample::select(vec![
         "A=", "$A", "${A", "}", ":-", ":=", "#", "%", "'", "\"", "\\", "\n", ";", ";;", " ", "if ", "then ", "else ", "fi ",
         "case ", "in ", "esac", "|", "&&", "(", ")", "$((", "))", "$(", "`", "[ ", " ]", "-z ", "=", "!", "{ ", "f()", "f ", ". x",
-        "return", "unset A", "1", "*", "~", ">", "2>/dev/null", "export ", "é",
+        "return", "unset A", "1", "*", "~", ">", "2>/dev/null", "export ", "0", "00", "é",
     ]), 0..60)) {
         fuzz(tokens.concat().as_bytes());
     }
