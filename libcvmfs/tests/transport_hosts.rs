@@ -97,7 +97,12 @@ fn parallel_fetches_use_several_connections_up_to_the_limit() {
 type Misdeed = (&'static str, fn(&Seen, &mut TcpStream) -> bool, Failure, u32);
 
 const MISDEEDS: &[Misdeed] = &[
-    ("truncated", |_, s| raw(s, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nthe") && false, Failure::HostShortTransfer, 2),
+    (
+        "truncated",
+        |_, s| raw(s, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nthe") && false,
+        Failure::HostShortTransfer,
+        2,
+    ),
     (
         "truncated chunk",
         |_, s| raw(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nthe") && false,
@@ -114,7 +119,12 @@ const MISDEEDS: &[Misdeed] = &[
     ("endless chunks", endless_chunks, Failure::TooBig, 1),
     ("endless chunk size", endless_chunk_size, Failure::HostShortTransfer, 2),
     ("endless header", endless_header, Failure::Unknown, 1),
-    ("announced too long", |_, s| raw(s, b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"), Failure::TooBig, 1),
+    (
+        "announced too long",
+        |_, s| raw(s, b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
+        Failure::TooBig,
+        1,
+    ),
     ("header drip", header_drip, Failure::HostTooSlow, 2),
     ("body drip", body_drip, Failure::HostTooSlow, 2),
     ("silent", |_, _| silent(), Failure::HostTooSlow, 2),

@@ -304,8 +304,12 @@ impl Fetcher {
                     continue;
                 }
                 Err(HeadError::Wire(error)) => return Err(wire_fault(error, pace.total() > 0)),
-                Err(HeadError::Empty) => return Err(Fault::NoResponse("the connection was closed without an answer".into())),
-                Err(HeadError::Cut) => return Err(Fault::Cut("the connection was closed inside the header".to_owned())),
+                Err(HeadError::Empty) => {
+                    return Err(Fault::NoResponse("the connection was closed without an answer".into()));
+                }
+                Err(HeadError::Cut) => {
+                    return Err(Fault::Cut("the connection was closed inside the header".to_owned()));
+                }
                 Err(HeadError::NotHttp(reason)) => return Err(Fault::NotHttp(reason)),
             };
             let result = self.take_response(&mut wire, &mut pace, &head, request, receiver);

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn splits_and_parses() {
-        let urls = split_host_chain(" http://s1.example/cvmfs/a.b.c ;https://s2.example:8443/cvmfs/a.b.c/;file:///srv/a;");
+        let urls =
+            split_host_chain(" http://s1.example/cvmfs/a.b.c ;https://s2.example:8443/cvmfs/a.b.c/;file:///srv/a;");
         let hosts = parse_hosts(&urls).expect("well formed");
         assert_eq!(hosts.len(), 3);
         assert_eq!((hosts[0].name(), hosts[0].base_path.as_str()), ("s1.example", "/cvmfs/a.b.c"));

@@ -25,10 +25,10 @@
 //!    left for a later group *of proxies*. Doubt never leads to DIRECT.
 //! 6. DIRECT is used only where the list of proxies says so, and never if `CVMFS_FALLBACK_PROXY` is set.
 
-pub mod discovery;
-pub mod dns;
 mod backoff;
 mod connect;
+pub mod discovery;
+pub mod dns;
 mod error;
 mod failover;
 mod fetch;
@@ -108,7 +108,8 @@ impl Transport {
         if proxy_groups.is_empty() {
             return Err(ProxyListError::Empty { parameter: "CVMFS_HTTP_PROXY" }.into());
         }
-        for (parameter, value) in [("CVMFS_TIMEOUT", settings.timeout), ("CVMFS_TIMEOUT_DIRECT", settings.timeout_direct)]
+        for (parameter, value) in
+            [("CVMFS_TIMEOUT", settings.timeout), ("CVMFS_TIMEOUT_DIRECT", settings.timeout_direct)]
         {
             if value.is_zero() {
                 let reason = "no time at all is left for connections; it must be at least one second".to_owned();
@@ -202,8 +203,9 @@ impl Transport {
         let started = Instant::now();
         let deadline = self.request_deadline.map(|time| started + time);
         let _slot = self.slots.take();
-        let shard_key =
-            request.hash.map_or(0, |hash| u32::from_be_bytes([hash.digest[0], hash.digest[1], hash.digest[2], hash.digest[3]]));
+        let shard_key = request
+            .hash
+            .map_or(0, |hash| u32::from_be_bytes([hash.digest[0], hash.digest[1], hash.digest[2], hash.digest[3]]));
         let mut job = self.machine.lock().job(shard_key, only_host);
         let mut tries = 0;
         let mut same_route: Option<Route> = None;
@@ -347,8 +349,7 @@ impl Transport {
             }
             let Some(spec) = self.machine.lock().groups().get(index).map(|group| group.spec.clone()) else { continue };
             let mut random = self.random.lock().fork();
-            let (members, holds) =
-                groups::resolve_members(&spec, &self.names, self.max_ipaddr_per_proxy, &mut random);
+            let (members, holds) = groups::resolve_members(&spec, &self.names, self.max_ipaddr_per_proxy, &mut random);
             *until = holds;
             self.machine.lock().install_members(index, members);
         }
@@ -370,13 +371,7 @@ impl Transport {
     }
 }
 
-fn failed_fetch(
-    request: &Request<'_>,
-    route: &Route,
-    fault: &Fault,
-    failure: Failure,
-    tries: u32,
-) -> Box<FailedFetch> {
+fn failed_fetch(request: &Request<'_>, route: &Route, fault: &Fault, failure: Failure, tries: u32) -> Box<FailedFetch> {
     Box::new(FailedFetch {
         failure,
         detail: fault.to_string(),

@@ -205,12 +205,7 @@ impl ProxyList {
     }
 }
 
-fn parse_group(
-    text: &str,
-    start: usize,
-    list: &str,
-    parameter: &'static str,
-) -> Result<ProxyGroup, ProxyListError> {
+fn parse_group(text: &str, start: usize, list: &str, parameter: &'static str) -> Result<ProxyGroup, ProxyListError> {
     let alone = !text.contains('|');
     let mut members = Vec::new();
     let mut position = start;

@@ -51,8 +51,10 @@ impl Pool {
         let mut idle = self.idle.lock();
         idle.entry(key).or_default().push(wire);
         while idle.values().map(Vec::len).sum::<usize>() > self.max_idle {
-            let oldest =
-                idle.iter().filter_map(|(key, wires)| Some((wires.first()?.idle_since, key.clone()))).min_by_key(|o| o.0);
+            let oldest = idle
+                .iter()
+                .filter_map(|(key, wires)| Some((wires.first()?.idle_since, key.clone())))
+                .min_by_key(|o| o.0);
             let Some((_, key)) = oldest else { break };
             if let Some(wires) = idle.get_mut(&key) {
                 wires.remove(0);
