@@ -10,6 +10,10 @@ mod nested;
 mod row;
 mod sqlite;
 mod statistics;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod xattr;
 
 pub use crate::database::DatabaseError;
