@@ -30,6 +30,3 @@ pub use error::ConfigError;
 pub use keys::KeySource;
 pub use load::{ConfigRepository, Loader, RequestedRepository, Sources};
 pub use parameter::Parameter;
-
-#[cfg(test)]
-mod tests;

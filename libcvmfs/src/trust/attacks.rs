@@ -7,6 +7,7 @@ use crate::hash::Algorithm;
 use crate::object::Receiver as _;
 use crate::object::decode::SmallBody;
 use proptest::prelude::*;
+use std::os::fd::AsRawFd as _;
 
 macro_rules! assert_refused {
     ($result:expr, $variant:pat) => {{
@@ -281,15 +282,21 @@ fn rollback_memory_is_monotone() {
 }
 
 #[test]
-fn rollback_memory_is_monotone_under_concurrency() {
-    let (_dir, floors) = seen(0);
-    let manifests: Vec<_> = (1..9).map(|revision| verify(&evidence(revision)).unwrap()).collect();
+fn rollback_memory_is_written_by_one_process_at_a_time() {
+    let (dir, floors) = seen(7);
+    let newer = verify(&evidence(8)).unwrap();
+    let revision = || floors.load(&fqrn()).unwrap().unwrap().seen.revision;
+    let lock = std::fs::File::open(dir.path().join("trust/.lock")).unwrap();
+    // SAFETY: the descriptor is open; flock touches no memory.
+    assert_eq!(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) }, 0);
     std::thread::scope(|scope| {
-        for manifest in &manifests {
-            scope.spawn(|| floors.record(manifest, &Blacklist::default()).unwrap());
-        }
+        let writer = scope.spawn(|| floors.record(&newer, &Blacklist::default()).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!(revision(), 7);
+        drop(lock);
+        writer.join().unwrap();
+        assert_eq!(revision(), 8);
     });
-    assert_eq!(floors.load(&fqrn()).unwrap().unwrap().seen.revision, 8);
 }
 
 #[test]

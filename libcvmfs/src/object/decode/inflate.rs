@@ -12,7 +12,7 @@ const WINDOW_BITS: u8 = 15;
 pub(super) struct Unpacker<W> {
     expected: Expected,
     inflater: Option<Inflater>,
-    plain: u64,
+    pub(super) plain: u64,
     output: W,
 }
 

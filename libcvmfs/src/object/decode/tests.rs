@@ -92,19 +92,21 @@ fn a_zip_bomb_ends_at_the_announced_size() {
     decoder.expected.stored_limit = u64::MAX;
     assert!(refusal(decoder.receive(&stored).map(|()| Vec::new())).contains("more than the 20000 plain bytes"));
     let Stage::Here(unpacker) = decoder.stage else { panic!("a short object needs no thread") };
-    assert!(unpacker.into_output().len() <= 20_001);
+    assert_eq!(unpacker.plain, 20_001);
+    assert!(unpacker.into_output().len() <= 20_000);
 }
 
 #[test]
 fn endless_stored_bytes_end_at_the_limit() {
+    // An endless row of empty blocks is a zlib stream that never holds a plain byte.
+    let (zlib_header, empty_block) = ([0x78, 0x01], [0x00, 0x00, 0x00, 0xff, 0xff]);
     for compression in COMPRESSIONS {
-        let name = name_of(b"", Algorithm::Sha1);
-        let mut decoder = Decoder::new(Expected::bounded(name, compression, 4096), Vec::new());
-        let sent = std::iter::repeat_n(deflate(b""), 1_000_000).scan(0, |sent, bytes| {
-            *sent += bytes.len();
-            decoder.receive(&bytes).is_ok().then_some(*sent)
-        });
-        assert!(sent.last().unwrap_or(0) <= 4096 + 4096 / 8 + 1024);
+        let expected = Expected::bounded(name_of(b"", Algorithm::Sha1), compression, 4096);
+        let mut decoder = Decoder::new(expected, Vec::new());
+        decoder.receive(&zlib_header).unwrap();
+        let accepted = (0..1_000_000).take_while(|_| decoder.receive(&empty_block).is_ok()).count() as u64;
+        assert_eq!(accepted, (expected.stored_limit - 2) / 5, "{compression:?}");
+        assert!(expected.stored_limit <= 4096 + 4096 / 8 + 1024);
     }
 }
 
@@ -179,6 +181,23 @@ fn a_refused_object_stays_refused_until_restarted() {
             assert!(decoder.into_output().unwrap() == plain);
         });
     }
+}
+
+#[test]
+fn the_thread_forgets_a_refusal_on_restart() {
+    let plain = noise(3 << 20);
+    let stored = deflate(&plain);
+    let mut expected = Expected::sized(name_of(&stored, Algorithm::Sha1), Compression::Zlib, 3 << 20);
+    expected.stored_limit = u64::MAX;
+    std::thread::scope(|scope| {
+        let mut decoder = Decoder::threaded(scope, expected, Vec::new());
+        let longer = send_to(&mut decoder, &deflate(&noise(8 << 20)), &[100_000]);
+        assert!(refusal(longer.map(|()| Vec::new())).contains("more than the 3145728 plain bytes"));
+        assert!(matches!(decoder.stage, Stage::Threaded(_)));
+        decoder.restart().unwrap();
+        send_to(&mut decoder, &stored, &[100_000]).unwrap();
+        assert!(decoder.into_output().unwrap() == plain);
+    });
 }
 
 #[test]
