@@ -173,13 +173,13 @@ impl<'a> Entry<'a> {
         self.record().mode
     }
 
-    /// Owner in the catalog.
+    /// Owner in the catalog; [`crate::format::OWNER_IS_CALLER`] if it does not know.
     #[inline]
     pub fn uid(&self) -> u32 {
         self.record().uid
     }
 
-    /// Group in the catalog.
+    /// Group in the catalog; [`crate::format::OWNER_IS_CALLER`] if it does not know.
     #[inline]
     pub fn gid(&self) -> u32 {
         self.record().gid

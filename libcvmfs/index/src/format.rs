@@ -26,6 +26,8 @@ pub const COUNTERS: [&str; 12] = [
     "external",
     "external_file_size",
 ];
+/// Owner and group of entries of catalogs older than schema 2.1, which do not know them: show those of the caller.
+pub const OWNER_IS_CALLER: u32 = u32::MAX;
 /// Header bit: objects of this repository are volatile.
 pub const HEADER_VOLATILE: u32 = 1;
 
@@ -199,7 +201,7 @@ record! {
     12 mode: u32,
     /// Bits, see [`flag`].
     16 flags: u32,
-    /// Owner.
+    /// Owner; [`OWNER_IS_CALLER`] if the catalog does not know.
     20 uid: u32,
     /// Group.
     24 gid: u32,
