@@ -34,15 +34,13 @@ pub fn check(config: &Config) -> Vec<Finding> {
     for (name, value) in config.values() {
         of_value(config, name, value, &mut add);
     }
-    for needed in
-        [config.servers().err(), config.proxies().err(), config.master_keys().err(), config.cache_directory().err()]
-    {
-        if let Some(error) = needed {
-            add(Severity::Error, error.to_string());
-        }
+    let needed =
+        [config.servers().err(), config.proxies().err(), config.master_keys().err(), config.cache_directory().err()];
+    for error in needed.into_iter().flatten() {
+        add(Severity::Error, error.to_string());
     }
     of_cache(config, &mut add);
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+    findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
     findings.dedup();
     findings
 }

@@ -30,3 +30,6 @@ pub use error::ConfigError;
 pub use keys::KeySource;
 pub use load::{ConfigRepository, Loader, RequestedRepository, Sources};
 pub use parameter::Parameter;
+
+#[cfg(test)]
+mod tests;

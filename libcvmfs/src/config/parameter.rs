@@ -171,10 +171,9 @@ impl Parameter {
     pub fn matches(&self, name: &str) -> bool {
         match self.name.split_once("<instance>") {
             None => self.name == name,
-            Some((prefix, suffix)) => name
-                .strip_prefix(prefix)
-                .and_then(|rest| rest.strip_suffix(suffix))
-                .is_some_and(|instance| is_instance_name(instance)),
+            Some((prefix, suffix)) => {
+                name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)).is_some_and(is_instance_name)
+            }
         }
     }
 }

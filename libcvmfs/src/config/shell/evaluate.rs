@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use super::expand::Expanded;
 use super::parse::{AndOr, Body, Command, Joint, List, Pipeline, Word, assigned_names, parse};
-use super::{Facts, Files, MAX_COMMANDS, MAX_FILE, Outcome, ShellError, Surroundings, Variable, pattern, test};
+use super::{
+    Facts, Files, MAX_COMMANDS, MAX_FILE, MAX_MATCHING, Outcome, ShellError, Surroundings, Variable, pattern, test,
+};
 
 /// The state of one configuration file's evaluation.
 pub(super) struct Evaluation<'a> {
@@ -106,7 +108,7 @@ impl<'a> Evaluation<'a> {
             "@" | "*" => Some(self.arguments.join(" ")),
             "!" | "-" => None,
             digits if digits.starts_with(|c: char| c.is_ascii_digit()) => {
-                digits.parse::<usize>().ok().and_then(|n| self.arguments.get(n - 1).cloned())
+                digits.parse::<usize>().ok().and_then(|n| self.arguments.get(n.checked_sub(1)?).cloned())
             }
             "RANDOM" if !self.variables.contains_key("RANDOM") => {
                 self.random = self.random.wrapping_mul(1_103_515_245).wrapping_add(12345);
@@ -235,7 +237,11 @@ impl<'a> Evaluation<'a> {
             for candidate in patterns {
                 let candidate = self.expand(candidate)?;
                 self.refuse_output(&candidate)?;
-                if pattern::matches(&candidate.pattern(), &text) {
+                let candidate = candidate.pattern();
+                if candidate.len().saturating_mul(text.len()) > MAX_MATCHING {
+                    return Err(self.error("a pattern is too costly for so long a value"));
+                }
+                if pattern::matches(&candidate, &text) {
                     self.succeed(true);
                     return self.list(body, used);
                 }
@@ -267,14 +273,14 @@ impl<'a> Evaluation<'a> {
             fields.extend(more);
         }
         let Some(command) = fields.first().cloned() else {
-            self.succeed(true);
+            let mut needs = None;
             for (name, word) in assignments {
                 let value = self.expand(word)?;
-                if value.needs.is_some() {
-                    self.status_needs.clone_from(&value.needs);
-                }
+                needs = value.needs.clone().or(needs);
                 self.assign(name, value)?;
             }
+            self.succeed(true);
+            self.status_needs = needs;
             return Ok(Flow::Next);
         };
         let operands = &fields[1..];

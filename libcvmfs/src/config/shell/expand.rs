@@ -2,7 +2,7 @@
 
 use super::evaluate::Evaluation;
 use super::parse::{Change, Part, Piece, Word};
-use super::{MAX_DEPTH, MAX_TEXT, ShellError, arithmetic, pattern};
+use super::{MAX_DEPTH, MAX_MATCHING, MAX_TEXT, ShellError, arithmetic, pattern};
 
 /// A part of a word after expansion.
 pub(super) struct Chunk {
@@ -16,13 +16,17 @@ pub(super) struct Chunk {
 #[derive(Default)]
 pub(super) struct Expanded {
     chunks: Vec<Chunk>,
+    /// Bytes of all chunks.
+    size: usize,
     /// The command whose output belongs here.
     pub(super) needs: Option<String>,
 }
 
 impl Expanded {
     fn push(&mut self, text: impl Into<String>, quoted: bool, expanded: bool) {
-        self.chunks.push(Chunk { text: text.into(), quoted, expanded });
+        let text = text.into();
+        self.size += text.len();
+        self.chunks.push(Chunk { text, quoted, expanded });
     }
 
     /// The whole text.
@@ -76,7 +80,7 @@ impl Evaluation<'_> {
     fn expand_into(&mut self, word: &Word, nested: bool, out: &mut Expanded) -> Result<(), ShellError> {
         for piece in word {
             self.expand_piece(piece, nested, out)?;
-            if out.chunks.iter().map(|c| c.text.len()).sum::<usize>() > MAX_TEXT {
+            if out.size > MAX_TEXT {
                 return Err(self.error("a value becomes too long"));
             }
         }
@@ -158,10 +162,12 @@ impl Evaluation<'_> {
             Change::Trim { suffix, longest, pattern } => {
                 let pattern = self.expand(pattern)?;
                 out.needs = needs.or(pattern.needs.clone()).or(out.needs.take());
-                if text.len().saturating_mul(pattern.pattern().len()) > MAX_TEXT {
+                let pattern = pattern.pattern();
+                // Every length is tried, and each try may look at the whole text.
+                if text.len().saturating_mul(text.len()).saturating_mul(pattern.len()) > MAX_MATCHING {
                     return Err(self.error("a pattern is too costly for so long a value"));
                 }
-                out.push(pattern::trim(&pattern.pattern(), &text, *suffix, *longest), quoted, true);
+                out.push(pattern::trim(&pattern, &text, *suffix, *longest), quoted, true);
             }
         }
         Ok(())

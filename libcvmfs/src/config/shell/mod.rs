@@ -22,9 +22,11 @@ use thiserror::Error;
 /// Largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
 /// Longest text a variable may get, in bytes.
-pub const MAX_TEXT: usize = 1 << 20;
+pub const MAX_TEXT: usize = 1 << 17;
 /// Depth of nested constructs, sourced files and function calls.
 pub(crate) const MAX_DEPTH: usize = 32;
+/// Steps that matching one pattern may take.
+pub(crate) const MAX_MATCHING: usize = 1 << 28;
 /// Commands that one configuration file may run, those of sourced files included.
 pub(crate) const MAX_COMMANDS: usize = 100_000;
 
@@ -112,3 +114,6 @@ pub fn fuzz(bytes: &[u8]) {
     }
     drop(evaluate(Path::new("fuzz.conf"), bytes, Surroundings::default(), &NoFiles));
 }
+
+#[cfg(test)]
+mod differential;
