@@ -126,7 +126,17 @@ impl Dir {
 
     /// Removes a name; whether it was there.
     pub(super) fn unlink(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
-        match rustix::fs::unlinkat(&self.fd, name.as_ref(), AtFlags::empty()) {
+        self.remove(name.as_ref(), AtFlags::empty())
+    }
+
+    /// Removes an empty directory; whether it was there.
+    pub(super) fn remove_directory(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
+        self.remove(name.as_ref(), AtFlags::REMOVEDIR)
+    }
+
+    fn remove(&self, name: &OsStr, flags: AtFlags) -> io::Result<bool> {
+        let removed = self.in_folder(name, |folder, last| rustix::fs::unlinkat(folder, last, flags));
+        match removed {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(e) => Err(e.into()),
@@ -134,7 +144,25 @@ impl Dir {
     }
 
     pub(super) fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> Result<(), Errno> {
-        rustix::fs::renameat(&self.fd, from.as_ref(), &self.fd, to.as_ref())
+        self.in_folder(from.as_ref(), |from_folder, from| {
+            self.in_folder(to.as_ref(), |to_folder, to| rustix::fs::renameat(from_folder, from, to_folder, to))
+        })
+    }
+
+    /// Calls `act` with the folder of a name, opened without following links, and the last part of the name.
+    fn in_folder<T>(
+        &self,
+        name: &OsStr,
+        act: impl FnOnce(BorrowedFd<'_>, &OsStr) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        match name.as_bytes().iter().rposition(|b| *b == b'/') {
+            None => act(self.fd(), name),
+            Some(slash) => {
+                let (folder, last) = (&name.as_bytes()[..slash], &name.as_bytes()[slash + 1..]);
+                let folder = self.open_at(OsStr::from_bytes(folder), OFlags::DIRECTORY | OFlags::PATH, 0)?;
+                act(folder.as_fd(), OsStr::from_bytes(last))
+            }
+        }
     }
 
     /// The names in a directory (`.` for this one) with their types; empty if it does not exist.

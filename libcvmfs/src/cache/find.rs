@@ -73,8 +73,8 @@ impl Cache {
                         return Ok(Some(found));
                     }
                 }
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO | Errno::XDEV) => {
+                Err(Errno::NOENT) => {}
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO | Errno::XDEV) => {
                     self.put_aside(depth == 0, dir, key, spelled.relative().as_ref(), "not a regular file")
                 }
                 Err(e) if depth == 0 => {
@@ -131,12 +131,18 @@ impl Cache {
         if !top || self.writable(key.namespace()).is_err() {
             return;
         }
+        if let Some(folder) = name.parent()
+            && dir.stat(folder).is_ok_and(|s| s.is_some_and(|s| !is_directory(&s)))
+        {
+            let _ = dir.unlink(folder);
+            return;
+        }
         let moved = self.top.objects.stat(QUARANTINE).is_ok_and(|s| s.is_some())
             && std::ptr::eq(dir, &self.top.objects)
             && dir.rename(name, format!("{QUARANTINE}/{}", key.flat_name())).is_ok();
         if !moved && dir.unlink(name).is_err() {
             // A directory in place of an object, and no quarantine on the same file system.
-            let _ = rustix::fs::unlinkat(dir.fd(), name, rustix::fs::AtFlags::REMOVEDIR);
+            let _ = dir.remove_directory(name);
         }
     }
 
@@ -174,6 +180,10 @@ impl Cache {
             (_, Key::Index(_)) => 0o444,
         }
     }
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 /// BLAKE3 of a file from its beginning, without moving the file's offset.

@@ -227,9 +227,8 @@ impl Cache {
                     }
                 }
                 Judgement::Damaged(damage) => {
-                    let removed = options.repair
-                        && (dir.unlink(&relative).is_ok()
-                            || rustix::fs::unlinkat(dir.fd(), &relative, rustix::fs::AtFlags::REMOVEDIR).is_ok());
+                    let removed =
+                        options.repair && (dir.unlink(&relative).is_ok() || dir.remove_directory(&relative).is_ok());
                     report.damaged.push(Damaged { path: dir.path().join(&relative), damage, removed });
                 }
             }

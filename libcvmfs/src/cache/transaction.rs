@@ -200,7 +200,7 @@ impl<'a> Transaction<'a> {
             }
             Err(Errno::ISDIR) => {
                 // A directory where an object belongs; find has already complained.
-                rustix::fs::unlinkat(self.dir.fd(), &target, rustix::fs::AtFlags::REMOVEDIR)?;
+                self.dir.remove_directory(&target)?;
                 self.dir.rename(&self.name, &target)
             }
             other => other,
