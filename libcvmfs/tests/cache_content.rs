@@ -182,7 +182,8 @@ fn what_cannot_be_right_is_not_served() {
     let cache = Cache::open(&Settings { sample_every: Some(1), ..settings(&path) }).unwrap();
     let secret = home.path().join("secret");
     fs::write(&secret, content(9, 700)).unwrap();
-    let spoil: [(&str, &dyn Fn(&Path)); 6] = [
+    type Spoil<'a> = (&'static str, &'a dyn Fn(&Path));
+    let spoil: [Spoil<'_>; 6] = [
         ("symbolic link", &|p| {
             fs::remove_file(p).unwrap();
             symlink(&secret, p).unwrap();
