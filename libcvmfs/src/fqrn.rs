@@ -1,9 +1,11 @@
 //! Fully qualified repository names.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A fully qualified repository name such as `sft.cern.ch`: one path component below `/cvmfs`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Fqrn(String);
 
 /// Why a text is no repository name.
@@ -50,6 +52,19 @@ impl std::str::FromStr for Fqrn {
     type Err = FqrnError;
     fn from_str(s: &str) -> Result<Fqrn, FqrnError> {
         Fqrn::new(s)
+    }
+}
+
+impl TryFrom<String> for Fqrn {
+    type Error = FqrnError;
+    fn try_from(s: String) -> Result<Fqrn, FqrnError> {
+        Fqrn::new(&s)
+    }
+}
+
+impl From<Fqrn> for String {
+    fn from(name: Fqrn) -> String {
+        name.0
     }
 }
 

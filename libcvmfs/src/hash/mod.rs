@@ -6,6 +6,7 @@ mod path;
 pub use hasher::Hasher;
 pub use path::PathHash;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Bytes in every content digest: SHA-1, RIPEMD-160 and SHAKE-128 squeezed to 160 bits.
@@ -45,7 +46,8 @@ impl Algorithm {
 }
 
 /// The hash of an object's stored bytes: its name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ContentHash {
     /// How the digest was computed.
     pub algorithm: Algorithm,
@@ -120,6 +122,19 @@ impl std::fmt::Display for ContentHash {
 impl std::fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ContentHash({self})")
+    }
+}
+
+impl TryFrom<String> for ContentHash {
+    type Error = HashError;
+    fn try_from(s: String) -> Result<ContentHash, HashError> {
+        ContentHash::parse(&s)
+    }
+}
+
+impl From<ContentHash> for String {
+    fn from(hash: ContentHash) -> String {
+        hash.to_string()
     }
 }
 
