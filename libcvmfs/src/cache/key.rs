@@ -90,7 +90,7 @@ impl Key {
 
     /// A name without slashes that no other key has.
     pub(super) fn flat_name(&self) -> String {
-        self.to_string().replace('/', "-")
+        self.relative().replace('/', "-")
     }
 
     /// Reads back a file name found in folder `prefix` (two hex digits); only the spelling we write counts.
