@@ -42,6 +42,19 @@ impl Fqrn {
     }
 }
 
+impl TryFrom<String> for Fqrn {
+    type Error = FqrnError;
+    fn try_from(name: String) -> Result<Fqrn, FqrnError> {
+        Fqrn::new(&name)
+    }
+}
+
+impl From<Fqrn> for String {
+    fn from(fqrn: Fqrn) -> String {
+        fqrn.0
+    }
+}
+
 impl std::fmt::Display for Fqrn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -52,19 +65,6 @@ impl std::str::FromStr for Fqrn {
     type Err = FqrnError;
     fn from_str(s: &str) -> Result<Fqrn, FqrnError> {
         Fqrn::new(s)
-    }
-}
-
-impl TryFrom<String> for Fqrn {
-    type Error = FqrnError;
-    fn try_from(s: String) -> Result<Fqrn, FqrnError> {
-        Fqrn::new(&s)
-    }
-}
-
-impl From<Fqrn> for String {
-    fn from(name: Fqrn) -> String {
-        name.0
     }
 }
 

@@ -4,9 +4,11 @@
 //!
 //! | module | job |
 //! |---|---|
-//! | `repository` | the facade: one mounted repository, no lifetimes, no global state |
-//! | `namespace` | path to entry with POSIX rules, listings, owners, extended attributes |
-//! | `snapshot` | which root catalog is mounted, and when to look for a newer one |
+//! | [`client`] | the facade: the tree of `/cvmfs`, no lifetimes, no global state |
+//! | [`repository`] | the facade: one mounted repository |
+//! | [`namespace`] | path to entry with POSIX rules, listings, owners, extended attributes |
+//! | [`snapshot`] | one revision: its tree of catalogs |
+//! | [`fetch`] | objects by name: from the cache, else over the transport |
 //! | [`catalog`] | entries: the published SQLite file and the flat index made from it |
 //! | [`trust`] | bytes to a verified manifest, as types |
 //! | [`transport`] | objects over HTTP: hosts, proxies, fail-over |
@@ -17,13 +19,22 @@
 
 pub mod cache;
 pub mod catalog;
+pub mod client;
 pub mod config;
 mod database;
 pub mod demo;
+mod errno;
 pub mod error;
+pub mod fetch;
 pub mod fqrn;
 pub mod hash;
 pub mod history;
+pub mod identity;
+pub mod namespace;
 pub mod object;
+pub mod repository;
+pub mod snapshot;
 pub mod transport;
 pub mod trust;
+
+pub use error::Error;

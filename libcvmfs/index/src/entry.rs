@@ -394,6 +394,11 @@ impl<'a> Entry<'a> {
         Chunks { index: self.index, algorithm: self.algorithm(), first, count }
     }
 
+    /// The number of the catalog mounted on this entry, see [`Index::nested`].
+    pub fn nested_number(&self) -> Option<u32> {
+        self.nested().map(|_| self.record().first)
+    }
+
     /// The catalog mounted on this entry; `None` if it is no mount point or the catalog is not listed.
     pub fn nested(&self) -> Option<Nested<'a>> {
         let record = self.record();

@@ -83,14 +83,9 @@ impl Key {
         String::from_utf8(out).expect("hex digits and constants are ASCII")
     }
 
-    /// `ab/cdef…[-id]`: where the file lies below the directory for its kind.
-    pub fn file_name(&self) -> String {
-        self.relative().split_off(self.namespace().folder().len())
-    }
-
     /// A name without slashes that no other key has.
     pub(super) fn flat_name(&self) -> String {
-        self.relative().replace('/', "-")
+        self.to_string().replace('/', "-")
     }
 
     /// Reads back a file name found in folder `prefix` (two hex digits); only the spelling we write counts.

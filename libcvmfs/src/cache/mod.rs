@@ -115,6 +115,11 @@ impl Cache {
         self.eviction_hook.set(Box::new(hook)).is_ok()
     }
 
+    /// Where this user's own files beside the objects lie; `None` if there is no place to write.
+    pub fn workspace(&self) -> Option<&std::path::Path> {
+        self.local().filter(|_| self.top.own_local).map(Dir::path)
+    }
+
     fn local(&self) -> Option<&Dir> {
         self.top.local.as_ref()
     }

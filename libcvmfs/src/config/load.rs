@@ -90,12 +90,21 @@ impl Loader {
         if name.contains('.') || name.is_empty() {
             return Ok(Fqrn::new(name)?);
         }
-        let mut state = State::new(self, &Fqrn::new(&format!("{name}.invalid"))?, None);
-        state.evaluate_roots(&Step::defaults())?;
-        state.evaluate_roots(&[Step::File("default.local".into())])?;
-        let config = state.finish()?;
+        let config = self.common_for(&Fqrn::new(&format!("{name}.invalid"))?)?;
         let domain = config.text(&table::DEFAULT_DOMAIN)?.ok_or_else(|| ConfigError::NoDomain(name.to_owned()))?;
         Ok(Fqrn::new(&format!("{name}.{domain}"))?)
+    }
+
+    /// What holds for all repositories: mount directory, default domain, the list of repositories.
+    pub fn common(&self) -> Result<Config, ConfigError> {
+        self.common_for(&Fqrn::new("all.invalid")?)
+    }
+
+    fn common_for(&self, fqrn: &Fqrn) -> Result<Config, ConfigError> {
+        let mut state = State::new(self, fqrn, None);
+        state.evaluate_roots(&Step::defaults())?;
+        state.evaluate_roots(&[Step::File("default.local".into())])?;
+        state.finish()
     }
 
     /// The configuration repository to mount before `fqrn`, if any.

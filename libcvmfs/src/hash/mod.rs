@@ -113,6 +113,19 @@ impl ContentHash {
     }
 }
 
+impl TryFrom<String> for ContentHash {
+    type Error = HashError;
+    fn try_from(text: String) -> Result<ContentHash, HashError> {
+        ContentHash::parse(&text)
+    }
+}
+
+impl From<ContentHash> for String {
+    fn from(hash: ContentHash) -> String {
+        hash.to_string()
+    }
+}
+
 impl std::fmt::Display for ContentHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.hex(), self.algorithm.id())
@@ -122,19 +135,6 @@ impl std::fmt::Display for ContentHash {
 impl std::fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ContentHash({self})")
-    }
-}
-
-impl TryFrom<String> for ContentHash {
-    type Error = HashError;
-    fn try_from(s: String) -> Result<ContentHash, HashError> {
-        ContentHash::parse(&s)
-    }
-}
-
-impl From<ContentHash> for String {
-    fn from(hash: ContentHash) -> String {
-        hash.to_string()
     }
 }
 

@@ -3,7 +3,6 @@
 pub mod decode;
 
 use crate::hash::ContentHash;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What an object is; on the server its suffix letter keeps the kinds apart.
@@ -71,7 +70,7 @@ impl std::fmt::Display for ObjectName {
 }
 
 /// How an object's bytes are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// An RFC 1950 zlib stream.
     Zlib,

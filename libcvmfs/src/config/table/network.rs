@@ -14,7 +14,7 @@ parameters! { Topic::Network;
     PROXY_RESET_AFTER "CVMFS_PROXY_RESET_AFTER" Kind::Seconds, "Time until the first proxy group is tried again; 0 is never.".code("0").file("300");
     HOST_RESET_AFTER "CVMFS_HOST_RESET_AFTER" Kind::Seconds, "Time until the first host is tried again; 0 is never.".code("0").file("1800");
     TIMEOUT "CVMFS_TIMEOUT" Kind::Seconds, "Limit for connecting and for being slow, through a proxy.".code("5").file("5");
-    TIMEOUT_DIRECT "CVMFS_TIMEOUT_DIRECT" Kind::Seconds, "Limit for connecting and for being slow, without a proxy.".code("5").file("10");
+    TIMEOUT_DIRECT "CVMFS_TIMEOUT_DIRECT" Kind::Seconds, "Limit for connecting and for being slow, without a proxy.".code("5").file("10").own("5");
     LOW_SPEED_LIMIT "CVMFS_LOW_SPEED_LIMIT" Kind::Integer, "Bytes per second below which a transfer counts as slow.".code("1024").file("1024");
     MAX_RETRIES "CVMFS_MAX_RETRIES" Kind::Integer, "Retries for one proxy and host.".code("1").file("1");
     BACKOFF_INIT "CVMFS_BACKOFF_INIT" Kind::Seconds, "Longest first pause before a retry.".code("2").file("2");
