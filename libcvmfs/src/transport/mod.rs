@@ -248,7 +248,7 @@ impl Transport {
             }
             log::debug!(
                 "{} from {} via {}: {} ({fault})",
-                request.path,
+                request.shown_path(),
                 route.host.url,
                 route.hop.label(),
                 verdict.failure
@@ -258,7 +258,7 @@ impl Transport {
                 let step = machine.judge(&mut job, &route, verdict, Instant::now());
                 (step, machine.take_switches(), machine.hosts().len())
             };
-            self.report_switches(switches, verdict.failure, &fault.to_string(), request.path);
+            self.report_switches(switches, verdict.failure, &fault.to_string(), &request.shown_path());
             fresh_connection = matches!(step, Step::Again(_));
             let pause = match step {
                 Step::Again(pause) => {
@@ -270,7 +270,7 @@ impl Transport {
                     self.counters.retry();
                     log::warn!(
                         "{} from {} via {}: {fault}; asking again past the caches",
-                        request.path,
+                        request.shown_path(),
                         route.host.url,
                         route.hop.label()
                     );
@@ -375,7 +375,7 @@ fn failed_fetch(request: &Request<'_>, route: &Route, fault: &Fault, failure: Fa
     Box::new(FailedFetch {
         failure,
         detail: fault.to_string(),
-        path: request.path.to_owned(),
+        path: request.shown_path().into_owned(),
         host: route.host.url.clone(),
         proxy: (route.hop != Hop::Direct).then(|| route.hop.label()),
         url: Fetcher::url(route, request),
@@ -389,7 +389,7 @@ fn local_error(request: &Request<'_>, fault: Fault) -> TransportError {
         Fault::Local(error) => error,
         other => std::io::Error::other(other.to_string()),
     };
-    TransportError::Local { path: request.path.to_owned(), source }
+    TransportError::Local { path: request.shown_path().into_owned(), source }
 }
 
 /// Limits the number of transfers under way.
