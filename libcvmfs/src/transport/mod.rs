@@ -33,6 +33,7 @@ mod error;
 mod failover;
 mod fetch;
 mod file_url;
+mod geo;
 mod groups;
 mod host_chain;
 mod http;
@@ -92,6 +93,7 @@ pub struct Transport {
     counters: Arc<Counters>,
     max_ipaddr_per_proxy: usize,
     request_deadline: Option<Duration>,
+    geo: GeoSettings,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -166,6 +168,7 @@ impl Transport {
             counters,
             max_ipaddr_per_proxy: settings.max_ipaddr_per_proxy,
             request_deadline: settings.request_deadline,
+            geo: settings.geo,
             random: Mutex::new(random),
         })
     }
@@ -255,7 +258,10 @@ impl Transport {
             );
             let (step, switches, hosts) = {
                 let mut machine = self.machine.lock();
-                let step = machine.judge(&mut job, &route, verdict, Instant::now());
+                let mut step = machine.judge(&mut job, &route, verdict, Instant::now());
+                if tries >= machine.most_tries() {
+                    step = Step::GiveUp;
+                }
                 (step, machine.take_switches(), machine.hosts().len())
             };
             self.report_switches(switches, verdict.failure, &fault.to_string(), &request.shown_path());
