@@ -122,7 +122,7 @@ fn squid_says_when_it_cannot_reach_a_host() {
     let Some(squid) = Squid::start() else { return };
     let origin = cacheable_origin();
     let dead = format!("http://127.0.0.1:{}/cvmfs/test.example", dead_port());
-    let transport = Transport::new(patient(&[dead.clone()], &squid.url())).unwrap();
+    let transport = Transport::new(patient(std::slice::from_ref(&dead), &squid.url())).unwrap();
     let error = transport.fetch(&Request::new("/x", 100), &mut Collector::default()).unwrap_err();
     assert_eq!(error.failure(), Failure::ProxyHttp, "{error}");
     // With another host the same proxy is used again.
