@@ -83,6 +83,11 @@ impl Key {
         String::from_utf8(out).expect("hex digits and constants are ASCII")
     }
 
+    /// `ab/cdef…[-id]`: where the file lies below the directory for its kind.
+    pub fn file_name(&self) -> String {
+        self.relative().split_off(self.namespace().folder().len())
+    }
+
     /// A name without slashes that no other key has.
     pub(super) fn flat_name(&self) -> String {
         self.to_string().replace('/', "-")

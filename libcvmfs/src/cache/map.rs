@@ -11,7 +11,8 @@ use std::ptr::NonNull;
 pub struct Mapping {
     address: NonNull<u8>,
     length: usize,
-    _file: File,
+    /// Holds the pin, where there is one.
+    _file: Option<File>,
 }
 
 // SAFETY: the mapping is read-only and private to this value, which alone unmaps it; reading from any thread is fine.
@@ -39,16 +40,27 @@ impl Cache {
 }
 
 impl Mapping {
+    /// Maps a file that a process of ours has found in its own cache, without keeping a descriptor or a pin: for
+    /// programs of others, which close descriptors that they did not open. A file that somebody else could write or
+    /// that lies on a network file system must not be given, as [`Cache::map`] explains.
+    pub fn of_own_file(path: &std::path::Path) -> io::Result<Mapping> {
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?);
+        let mut mapping = Mapping::of(file)?;
+        mapping._file = None;
+        Ok(mapping)
+    }
+
     fn of(file: File) -> io::Result<Mapping> {
         let length = usize::try_from(file.metadata()?.len()).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
         if length == 0 {
-            return Ok(Mapping { address: NonNull::dangling(), length, _file: file });
+            return Ok(Mapping { address: NonNull::dangling(), length, _file: Some(file) });
         }
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let address =
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, &file, 0)? };
         let address = NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
-        Ok(Mapping { address, length, _file: file })
+        Ok(Mapping { address, length, _file: Some(file) })
     }
 }
 

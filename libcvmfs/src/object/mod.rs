@@ -3,6 +3,7 @@
 pub mod decode;
 
 use crate::hash::ContentHash;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What an object is; on the server its suffix letter keeps the kinds apart.
@@ -70,7 +71,7 @@ impl std::fmt::Display for ObjectName {
 }
 
 /// How an object's bytes are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Compression {
     /// An RFC 1950 zlib stream.
     Zlib,

@@ -6,6 +6,7 @@ use crate::catalog::{self, content_hash};
 use crate::hash::ContentHash;
 use crate::object::Compression;
 use cvmfs_index::{Damage, Entry};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 
 /// Supplies what the entries of a snapshot name. One implementation downloads, another asks a process that does.
@@ -22,7 +23,7 @@ pub trait Source: Send + Sync {
 }
 
 /// A catalog as the catalog above it, or the manifest, names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogRef {
     /// Its hash.
     pub hash: ContentHash,
@@ -33,7 +34,7 @@ pub struct CatalogRef {
 }
 
 /// The content of a regular file as the catalog describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Content {
     /// Path inside the repository, for messages, for `cvmfs-info` and for the address of external files.
     pub path: Vec<u8>,
@@ -50,7 +51,7 @@ pub struct Content {
 }
 
 /// The objects that make up a file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Parts {
     /// One object.
     Whole(ContentHash),
@@ -59,7 +60,7 @@ pub enum Parts {
 }
 
 /// One chunk of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Chunk {
     /// First byte in the file.
     pub offset: u64,

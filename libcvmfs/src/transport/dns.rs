@@ -343,6 +343,3 @@ impl Names {
         self.known.lock().remove(name);
     }
 }
-
-#[cfg(test)]
-mod tests;

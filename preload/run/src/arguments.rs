@@ -1,0 +1,133 @@
+//! The command line.
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, ValueEnum};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Run a program that sees /cvmfs.
+///
+/// No root, no FUSE, no namespaces: the program and everything it starts find /cvmfs/REPOSITORY/... as if it were
+/// mounted. Files are fetched when they are first opened, verified, and kept in a cache.
+#[derive(Debug, Parser)]
+#[command(name = "cvmfs-run", version, after_long_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// Set an official parameter, such as CVMFS_HTTP_PROXY; beats environment and configuration files
+    #[arg(short = 'o', value_name = "KEY=VALUE", value_parser = parameter)]
+    pub(crate) options: Vec<(String, String)>,
+
+    /// How the program is made to see /cvmfs
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    pub(crate) mode: Mode,
+
+    /// Use the demo repository that is part of this program; needs no network and no configuration
+    #[arg(long)]
+    pub(crate) demo: bool,
+
+    /// Tell where library, helper, cache and log are
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// The program and its arguments; looked up in PATH, also below /cvmfs
+    #[arg(trailing_var_arg = true, required_unless_present_any = ["serve", "generate"], value_name = "CMD", num_args = 1..)]
+    command: Vec<OsString>,
+
+    /// Be the helper process that listens at this socket
+    #[arg(long, hide = true, value_name = "SOCKET")]
+    serve: Option<PathBuf>,
+
+    /// Replace this process by the program
+    #[arg(long, hide = true)]
+    execute: bool,
+
+    /// Write manual page and shell completions into this directory
+    #[arg(long, hide = true, value_name = "DIRECTORY")]
+    generate: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+EXIT STATUS
+The exit status is that of the program, or 128 and the number of the signal that ended it. It is 125 if cvmfs-run \
+itself fails, 126 if the program is found but cannot be run, 127 if it is not found.
+
+EXAMPLES
+    cvmfs-run --demo -- ls -lR /cvmfs/demo.example.org
+    cvmfs-run -o CVMFS_HTTP_PROXY=DIRECT -- /cvmfs/sft.cern.ch/lcg/views/setup.sh
+
+ENVIRONMENT
+    CVMFS_*            official parameters
+    CVMFS_RUN_LIBRARY  the preload library, if it is neither beside cvmfs-run nor in ../lib
+    CVMFS_RUN_IDLE     seconds without a question after which the helper process ends";
+
+/// How programs are made to see `/cvmfs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// The best that works here
+    Auto,
+    /// The preload library: dynamically linked glibc programs
+    Preload,
+}
+
+/// What to do.
+pub(crate) enum Action {
+    /// Be a helper.
+    Serve(PathBuf),
+    /// Write manual page and completions.
+    Generate(PathBuf),
+    /// Become the program, with the library already in this process.
+    Execute(Vec<OsString>),
+    /// Run the program.
+    Run(Vec<OsString>),
+}
+
+impl Arguments {
+    /// Reads the command line of this process.
+    pub(crate) fn from_command_line() -> Result<Arguments, clap::Error> {
+        Arguments::try_parse()
+    }
+
+    /// What is asked for.
+    pub(crate) fn action(&self) -> Action {
+        if let Some(socket) = &self.serve {
+            return Action::Serve(socket.clone());
+        }
+        if let Some(directory) = &self.generate {
+            return Action::Generate(directory.clone());
+        }
+        let command = self.command.clone();
+        if self.execute { Action::Execute(command) } else { Action::Run(command) }
+    }
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    libcvmfs::config::Sources::option(text).map_err(|error| error.to_string())
+}
+
+/// Writes `cvmfs-run.1` and the completions for bash, fish and zsh.
+pub(crate) fn generate(directory: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+    let command = Arguments::command();
+    clap_mangen::generate_to(command.clone(), directory).context("writing the manual page")?;
+    for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Fish, clap_complete::Shell::Zsh] {
+        clap_complete::generate_to(shell, &mut command.clone(), "cvmfs-run", directory)
+            .context("writing completions")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_after_the_program_is_its_own() {
+        let arguments = Arguments::try_parse_from(["cvmfs-run", "ls", "-l", "--demo"]).unwrap();
+        assert!(!arguments.demo);
+        assert_eq!(arguments.command, ["ls", "-l", "--demo"]);
+    }
+}

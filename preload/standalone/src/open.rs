@@ -1,0 +1,139 @@
+//! `open` and its sisters.
+#![allow(unsafe_op_in_unsafe_fn, reason = "every line works on the caller's arguments under the caller's promises")]
+
+use crate::errno::Errno;
+use crate::namespace::{self, FileKind, LastLink, Node, Resolved};
+use crate::route::{self, C2, C3, C4, Parent, Step};
+use crate::{errno, inside, sys, view};
+use libc::{AT_FDCWD, c_char, c_int, mode_t};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
+
+pub(crate) unsafe fn open(
+    real: C3<*const c_char, c_int, mode_t, c_int>,
+    path: *const c_char,
+    flags: c_int,
+    mode: mode_t,
+) -> c_int {
+    at(AT_FDCWD, path, flags, |_, path| real(path, flags, mode))
+}
+
+pub(crate) unsafe fn open_checked(real: C2<*const c_char, c_int, c_int>, path: *const c_char, flags: c_int) -> c_int {
+    at(AT_FDCWD, path, flags, |_, path| real(path, flags))
+}
+
+pub(crate) unsafe fn openat(
+    real: C4<c_int, *const c_char, c_int, mode_t, c_int>,
+    dir: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mode: mode_t,
+) -> c_int {
+    at(dir, path, flags, |dir, path| real(dir, path, flags, mode))
+}
+
+pub(crate) unsafe fn openat_checked(
+    real: C3<c_int, *const c_char, c_int, c_int>,
+    dir: c_int,
+    path: *const c_char,
+    flags: c_int,
+) -> c_int {
+    at(dir, path, flags, |dir, path| real(dir, path, flags))
+}
+
+pub(crate) unsafe fn creat(real: C2<*const c_char, mode_t, c_int>, path: *const c_char, mode: mode_t) -> c_int {
+    at(AT_FDCWD, path, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, |_, path| real(path, mode))
+}
+
+/// Opens what `path` names; `native` is the real function with the caller's flags.
+pub(crate) unsafe fn at(
+    dir: c_int,
+    path: *const c_char,
+    flags: c_int,
+    native: impl Fn(c_int, *const c_char) -> c_int,
+) -> c_int {
+    let native = |dir: c_int, path: *const c_char| {
+        if reopens_for_writing(path, flags) { errno::Answer::fail(Errno(libc::EROFS)) } else { native(dir, path) }
+    };
+    let spelled = match route::virtual_or(dir, path, native) {
+        Ok(spelled) => spelled,
+        Err(result) => return result,
+    };
+    route::end(inside::answer(|| prepare(&spelled, flags).and_then(|step| finish(step, flags))), native)
+}
+
+fn finish(step: Step<CString>, flags: c_int) -> Result<Step<c_int>, Errno> {
+    match step {
+        Step::Outside(path) => Ok(Step::Outside(path)),
+        Step::Done(name) => {
+            // What is opened exists, is only read, and is the node itself.
+            let flags = (flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)) | libc::O_NOFOLLOW;
+            let arguments = [AT_FDCWD as usize, name.as_ptr() as usize, flags as usize, 0, 0, 0];
+            // SAFETY: a C string and plain flags.
+            unsafe { sys::call(libc::SYS_openat, arguments) }.map(|fd| Step::Done(fd as c_int))
+        }
+    }
+}
+
+fn writes(flags: c_int) -> bool {
+    flags & libc::O_PATH == 0 && (flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0)
+}
+
+/// `/proc/self/fd/N` of a file of ours would be the one way to write to the cache.
+unsafe fn reopens_for_writing(path: *const c_char, flags: c_int) -> bool {
+    if path.is_null() || !writes(flags) {
+        return false;
+    }
+    let path = CStr::from_ptr(path);
+    let mut buf = [0; cvmfs_index::walk::PATH_MAX + 1];
+    let proc = path.to_bytes().starts_with(b"/proc/") || path.to_bytes().starts_with(b"/dev/fd/");
+    proc && sys::readlink(path, &mut buf).is_ok_and(|name| view::strip(name).is_some())
+}
+
+/// Judges the flags as the kernel does on a read-only file system, in its order, and finds the real name to open.
+pub(crate) fn prepare(spelled: &Cow<'_, [u8]>, flags: c_int) -> Result<Step<CString>, Errno> {
+    let has = |flag: c_int| flags & flag == flag;
+    let creates = has(libc::O_CREAT) && !has(libc::O_PATH);
+    if creates && has(libc::O_DIRECTORY) {
+        return Err(Errno(libc::EINVAL));
+    }
+    let exclusive = creates && has(libc::O_EXCL);
+    let last = if has(libc::O_NOFOLLOW) || exclusive { LastLink::Keep } else { LastLink::Follow };
+    let node = match namespace::resolve(spelled, last) {
+        Ok(Resolved::Node(node)) => node,
+        Ok(Resolved::Outside(path)) => return Ok(Step::Outside(CString::new(path)?)),
+        Err(Errno(libc::ENOENT)) if creates => {
+            return match route::parent(spelled)? {
+                Parent::Inside => Err(Errno(libc::EROFS)),
+                Parent::Outside(path) => Ok(Step::Outside(path)),
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    if exclusive {
+        return Err(Errno(libc::EEXIST));
+    }
+    judge(&node, flags)?;
+    view::materialise(&node).map(Step::Done)
+}
+
+fn judge(node: &Node, flags: c_int) -> Result<(), Errno> {
+    let has = |flag: c_int| flags & flag == flag;
+    let kind = node.kind();
+    if has(libc::O_PATH) {
+        let misses = has(libc::O_DIRECTORY) && kind != FileKind::Directory;
+        return if misses { Err(Errno(libc::ENOTDIR)) } else { Ok(()) };
+    }
+    let refused = match kind {
+        FileKind::Directory if has(libc::O_TMPFILE) => Some(libc::EROFS),
+        FileKind::Directory => (writes(flags) || has(libc::O_CREAT)).then_some(libc::EISDIR),
+        _ if has(libc::O_DIRECTORY) => Some(libc::ENOTDIR),
+        FileKind::Symlink => Some(libc::ELOOP),
+        FileKind::Regular => writes(flags).then_some(libc::EROFS),
+        _ => None,
+    };
+    match refused {
+        Some(error) => Err(Errno(error)),
+        None => namespace::check_access(node, libc::R_OK),
+    }
+}

@@ -1,0 +1,195 @@
+//! Which paths and descriptors are ours.
+//!
+//! A path is ours when it is spelled below the mount directory or below the view (which is another spelling of it),
+//! or relative to a directory in the view. A native path that merely leads to us, over a symbolic link of the host or
+//! over `..`, is found out after the kernel said that it does not exist: [`host_link`].
+
+use crate::errno::{self, Errno};
+use crate::{session, sys, view};
+use cvmfs_index::walk::{LINK_MAX, PATH_MAX, strip_mount_dir};
+use libc::{c_char, c_int};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The absolute virtual path that `path`, relative to `dir`, spells; `None` if it is not ours or not a path.
+///
+/// # Safety
+/// `path` is null or a C string.
+pub(crate) unsafe fn spelled<'p>(dir: c_int, path: *const c_char) -> Option<Cow<'p, [u8]>> {
+    if path.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a C string by the caller's promise.
+    let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+    match path {
+        [b'/', ..] => spelled_absolute(path),
+        [] => None,
+        _ => {
+            let base = if dir == libc::AT_FDCWD { working_directory() } else { of_descriptor(dir) }?;
+            Some(Cow::Owned(join(&base, path)))
+        }
+    }
+}
+
+/// As [`spelled`], for an absolute path.
+pub(crate) fn spelled_absolute(path: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if strip_mount_dir(session::mount_dir(), path).is_some() {
+        return Some(Cow::Borrowed(path));
+    }
+    view::strip(path).map(|virtual_path| Cow::Owned(virtual_path.to_vec()))
+}
+
+/// `base/path`.
+pub(crate) fn join(base: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(base.len() + 1 + path.len());
+    joined.extend_from_slice(base);
+    joined.push(b'/');
+    joined.extend_from_slice(path);
+    joined
+}
+
+/// The virtual path that descriptor `fd` stands for, if it stands for one.
+pub(crate) fn of_descriptor(fd: c_int) -> Option<Vec<u8>> {
+    let view = session::view()?;
+    let stat = sys::fstat(fd).ok()?;
+    if stat.st_dev == view.device {
+        let mut buf = [0; PATH_MAX + 1];
+        let name = view::descriptor_name(fd, &mut buf).ok()?;
+        if let Some(path) = view::strip(name) {
+            return Some(path.to_vec());
+        }
+    }
+    view::remembered(&stat)
+}
+
+const UNKNOWN: u8 = 0;
+const NATIVE: u8 = 1;
+const VIRTUAL: u8 = 2;
+/// What is known of the working directory. A `vfork` child only ever makes it unknown.
+static WORKING_DIRECTORY: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+/// The working directory has changed, or is about to.
+pub(crate) fn forget_working_directory() {
+    WORKING_DIRECTORY.store(UNKNOWN, Ordering::Release);
+}
+
+/// The virtual path of the working directory, if it has one.
+pub(crate) fn working_directory() -> Option<Vec<u8>> {
+    if WORKING_DIRECTORY.load(Ordering::Acquire) == NATIVE {
+        return None;
+    }
+    session::view()?;
+    let mut buf = [0; PATH_MAX + 1];
+    let path = view::strip(sys::getcwd(&mut buf).ok()?).map(<[u8]>::to_vec);
+    if session::is_own_process() {
+        WORKING_DIRECTORY.store(if path.is_some() { VIRTUAL } else { NATIVE }, Ordering::Release);
+    }
+    path
+}
+
+/// Whether a native call may have failed only because the kernel does not know our tree.
+pub(crate) fn may_lead_here(error: c_int) -> bool {
+    matches!(error, libc::ENOENT | libc::ENOTDIR)
+}
+
+/// The virtual path to which a native `path` leads that the kernel cannot follow: over symbolic links of the host, or
+/// over `..`. `errno` is kept.
+///
+/// # Safety
+/// `path` is null or a C string.
+pub(crate) unsafe fn host_link(dir: c_int, path: *const c_char) -> Option<Vec<u8>> {
+    if path.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a C string by the caller's promise.
+    let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+    if path.is_empty() || path.len() > PATH_MAX {
+        return None;
+    }
+    let saved = errno::get();
+    let found = follow(dir, path);
+    errno::set(saved);
+    found
+}
+
+fn follow(dir: c_int, path: &[u8]) -> Option<Vec<u8>> {
+    let mut buf = [0; PATH_MAX + 1];
+    let absolute = match path {
+        [b'/', ..] => path.to_vec(),
+        _ if dir == libc::AT_FDCWD => join(sys::getcwd(&mut buf).ok()?, path),
+        _ => join(view::descriptor_name(dir, &mut buf).ok()?, path),
+    };
+    // Where the last component alone is missing, a directory of the kernel's is not worth walking through.
+    let dots = absolute.windows(3).any(|w| w == b"/..");
+    let end = absolute.iter().rposition(|&b| b != b'/')? + 1;
+    let parent_end = absolute.get(..end)?.iter().rposition(|&b| b == b'/')?;
+    let parent = CString::new(absolute.get(..parent_end.max(1))?).ok()?;
+    let mut done = Vec::new();
+    let mut rest = absolute.clone();
+    if !dots && sys::stat(&parent, 0).is_ok() {
+        done = absolute.get(..parent_end)?.to_vec();
+        rest = absolute.get(parent_end..)?.to_vec();
+    }
+    let mut links = 0;
+    loop {
+        let start = rest.iter().position(|&b| b != b'/')?;
+        let tail = rest.get(start..)?;
+        let len = tail.iter().position(|&b| b == b'/').unwrap_or(tail.len());
+        let (name, after) = tail.split_at(len);
+        match name {
+            b"." => rest = after.to_vec(),
+            b".." => {
+                // What is done holds no links unless it is the caller's own parent directory, which has no dots.
+                done.truncate(done.iter().rposition(|&b| b == b'/').unwrap_or(0));
+                rest = after.to_vec();
+            }
+            _ => {
+                let here = join(&done, name);
+                let target = CString::new(here.clone()).ok()?;
+                let mut buf = [0; PATH_MAX + 1];
+                match sys::readlink(&target, &mut buf) {
+                    Ok(link) => {
+                        links += 1;
+                        if links > LINK_MAX || link.is_empty() {
+                            return None;
+                        }
+                        if link.starts_with(b"/") {
+                            done.clear();
+                        } else if !after.is_empty() || link.starts_with(b"..") {
+                            done = real_directory(&done)?;
+                        }
+                        rest = [b"/", link, after].concat();
+                    }
+                    Err(Errno(libc::EINVAL)) => {
+                        done = here;
+                        rest = after.to_vec();
+                    }
+                    // Nothing there: unless it is ours, nothing can come.
+                    Err(_) => {
+                        let whole = [here.as_slice(), after].concat();
+                        return spelled_absolute(&whole).map(Cow::into_owned);
+                    }
+                }
+            }
+        }
+        let whole = [done.as_slice(), rest.as_slice()].concat();
+        if strip_mount_dir(session::mount_dir(), &whole).is_some() {
+            return Some(whole);
+        }
+    }
+}
+
+/// The path of a native directory without links, so that `..` can be taken off its end.
+fn real_directory(path: &[u8]) -> Option<Vec<u8>> {
+    let path = CString::new(if path.is_empty() { b"/" } else { path }).ok()?;
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let arguments = [libc::AT_FDCWD as usize, path.as_ptr() as usize, flags as usize, 0, 0, 0];
+    // SAFETY: a C string and plain flags.
+    let fd = unsafe { sys::call(libc::SYS_openat, arguments) }.ok()?;
+    let mut buf = [0; PATH_MAX + 1];
+    let name = view::descriptor_name(fd as c_int, &mut buf).ok().map(<[u8]>::to_vec);
+    // SAFETY: a descriptor of our own.
+    let _ = unsafe { sys::call(libc::SYS_close, [fd, 0, 0, 0, 0, 0]) };
+    name.map(|name| if name == b"/" { Vec::new() } else { name })
+}

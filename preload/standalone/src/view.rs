@@ -1,0 +1,154 @@
+//! The view: real directories, links and hard links to cache objects under their virtual names.
+//!
+//! `<prefix>/<root hash>/cvmfs/<repository>/...`, made name by name as programs open them. Stripping the first two
+//! parts off the name of a descriptor, a working directory or a running program gives the virtual path.
+
+use crate::errno::Errno;
+use crate::namespace::{self, FileKind, Node};
+use crate::{session, sys};
+use cvmfs_index::walk::PATH_MAX;
+use libc::c_int;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
+use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The virtual path that a name in the view stands for; `None` for other names.
+pub(crate) fn strip(name: &[u8]) -> Option<&[u8]> {
+    let view = session::view()?;
+    let below = name.strip_prefix(view.prefix.as_slice())?.strip_prefix(b"/")?;
+    let path = below.get(below.iter().position(|&b| b == b'/')?..)?;
+    // The kernel's mark of a name that was cleaned up while something still uses what it named.
+    Some(path.strip_suffix(b" (deleted)").unwrap_or(path))
+}
+
+/// The name behind `/proc/self/fd/N`.
+pub(crate) fn descriptor_name(fd: c_int, buf: &mut [u8]) -> Result<&[u8], Errno> {
+    let link = CString::new(format!("/proc/self/fd/{fd}"))?;
+    sys::readlink(&link, buf)
+}
+
+/// Makes sure that `node` is in the view as what it is, with its content, and tells its real name.
+///
+/// A regular file that cannot be linked (another user's cache, another file system) is named where it lies, and
+/// remembered under that identity as long as this process lives.
+pub(crate) fn materialise(node: &Node) -> Result<CString, Errno> {
+    let view = session::view().ok_or(Errno(libc::EIO))?;
+    let mut name = PathBuf::from(OsStr::from_bytes(&view.prefix));
+    name.push(namespace::view_key(node));
+    let path = node.path();
+    name.push(Path::new(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(&path))));
+    match node.kind() {
+        FileKind::Directory => private_directories(&name)?,
+        FileKind::Regular => {
+            let object = node.open()?;
+            if let Err(error) = place_link(&object, &name) {
+                return remember(&object, path, error);
+            }
+        }
+        FileKind::Symlink => {
+            let target = node.read_link()?;
+            place(&name, |name| std::os::unix::fs::symlink(OsStr::from_bytes(&target), name))?;
+        }
+        FileKind::Fifo => place(&name, |name| {
+            let name = CString::new(name.as_os_str().as_bytes())?;
+            // SAFETY: a C string.
+            if unsafe { libc::mkfifo(name.as_ptr(), 0o600) } == 0 {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        })?,
+        FileKind::Socket => return Err(Errno(libc::ENXIO)),
+        FileKind::CharacterDevice | FileKind::BlockDevice => return Err(Errno(libc::EACCES)),
+    }
+    Ok(CString::new(name.into_os_string().into_encoded_bytes())?)
+}
+
+fn private_directories(name: &Path) -> std::io::Result<()> {
+    if name.is_dir() { Ok(()) } else { DirBuilder::new().recursive(true).mode(0o700).create(name) }
+}
+
+/// Makes `name` by `make`, unless it is there, and its directories if they are missing.
+fn place(name: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+    let made = match make(name) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            if let Some(parent) = name.parent() {
+                private_directories(parent)?;
+            }
+            make(name)
+        }
+        made => made,
+    };
+    match made {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes `name` a hard link to the open file `object`, also where it is one to an older copy.
+fn place_link(object: &File, name: &Path) -> std::io::Result<()> {
+    let wanted = object.metadata()?;
+    let same = |found: &std::fs::Metadata| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino());
+    match std::fs::symlink_metadata(name) {
+        Ok(found) if same(&found) => return Ok(()),
+        Ok(_) => {
+            // The cache has dropped and fetched it again: let the new one take the name in one step.
+            static SERIAL: AtomicU32 = AtomicU32::new(0);
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+            let view = session::view().map(|view| view.prefix.as_slice()).unwrap_or_default();
+            let temporary = Path::new(OsStr::from_bytes(view)).join(format!(".new-{}-{serial}", sys::getpid()));
+            link_open_file(object, &temporary)?;
+            let renamed = std::fs::rename(&temporary, name);
+            // Still there if both are the same file by now: then renaming does nothing.
+            let _ = std::fs::remove_file(&temporary);
+            return renamed;
+        }
+        Err(_) => {}
+    }
+    place(name, |name| link_open_file(object, name))
+}
+
+fn link_open_file(object: &File, name: &Path) -> std::io::Result<()> {
+    let from = CString::new(format!("/proc/self/fd/{}", object.as_raw_fd()))?;
+    let to = CString::new(name.as_os_str().as_bytes())?;
+    // SAFETY: two C strings.
+    let done =
+        unsafe { libc::linkat(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::AT_SYMLINK_FOLLOW) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Virtual paths of files that could not be linked, by device and inode.
+static REMEMBERED: Mutex<BTreeMap<(u64, u64), Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+fn remember(object: &File, path: Vec<u8>, error: std::io::Error) -> Result<CString, Errno> {
+    use libc::{EACCES, EMLINK, EPERM, EROFS, EXDEV};
+    if !matches!(error.raw_os_error(), Some(EPERM | EXDEV | EMLINK | EROFS | EACCES)) {
+        return Err(error.into());
+    }
+    let stat = sys::fstat(object.as_raw_fd())?;
+    REMEMBERED.lock().insert((stat.st_dev, stat.st_ino), path);
+    let mut buf = [0; PATH_MAX + 1];
+    Ok(CString::new(descriptor_name(object.as_raw_fd(), &mut buf)?)?)
+}
+
+/// The virtual path under which a file was remembered.
+pub(crate) fn remembered(stat: &libc::stat) -> Option<Vec<u8>> {
+    // Asked for every native descriptor: nearly always there is nothing to find.
+    let remembered = REMEMBERED.lock();
+    if remembered.is_empty() { None } else { remembered.get(&(stat.st_dev, stat.st_ino)).cloned() }
+}
+
+/// An empty directory of ours for watches.
+pub(crate) fn quiet_directory() -> Result<CString, Errno> {
+    let view = session::view().ok_or(Errno(libc::EIO))?;
+    let name = Path::new(OsStr::from_bytes(&view.prefix)).join(".quiet");
+    private_directories(&name)?;
+    Ok(CString::new(name.into_os_string().into_encoded_bytes())?)
+}
