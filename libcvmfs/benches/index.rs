@@ -62,7 +62,7 @@ fn built(catalog: &Path, hash: &ContentHash) -> Vec<u8> {
 
 fn compare_with_stat(index: &Index<'_>, paths: &[String], directory: &Path) {
     let base = directory.join("tree");
-    let local: Vec<_> = paths.iter().map(|path| base.join(&path[1..])).collect();
+    let local: Vec<_> = paths.iter().map(|path| base.join(path.trim_start_matches('/'))).collect();
     for (path, local) in paths.iter().zip(&local) {
         if is_directory(path) {
             std::fs::create_dir_all(local).expect("a directory");

@@ -133,6 +133,26 @@ pub enum Error {
         /// The tag or date asked for.
         wanted: String,
     },
+    /// A host offered a manifest, a whitelist or a certificate that is not believed.
+    #[error("{host}: {source}")]
+    Refused {
+        /// Base URL of the repository on the host that sent the manifest.
+        host: String,
+        /// What is wrong.
+        source: TrustError,
+    },
+    /// An object that is what its name says, and yet no catalog.
+    #[error("{host}: catalog {catalog} of '/{}' cannot be used: {source}", String::from_utf8_lossy(mount.strip_prefix(b"/").unwrap_or(mount)))]
+    NoCatalog {
+        /// Base URL of the repository on the host in use.
+        host: String,
+        /// Its name.
+        catalog: ContentHash,
+        /// Path inside the repository at which it is mounted; empty for the root catalog.
+        mount: Vec<u8>,
+        /// What is wrong.
+        source: CatalogError,
+    },
     /// The repository could not be reached, and the cache does not know it either.
     #[error("{fqrn} cannot be mounted: {online}; offline: {offline}")]
     Unmountable {
@@ -193,9 +213,9 @@ impl Error {
             Error::Unmountable { online, .. } => return online.origin(),
             Error::StillFailing(error) => return error.origin(),
             Error::Config(error) => error.origin(),
-            Error::Trust(error) => error.origin(),
+            Error::Trust(error) | Error::Refused { source: error, .. } => error.origin(),
             Error::Transport(error) => error.origin(),
-            Error::Catalog(error) => error.origin(),
+            Error::Catalog(error) | Error::NoCatalog { source: error, .. } => error.origin(),
             Error::Attach(error) => error.origin(),
             Error::History(error) => error.origin(),
             Error::Cache(error) => error.origin(),
@@ -209,9 +229,9 @@ impl Error {
             Error::Unmountable { online, .. } => online.retry(),
             Error::StillFailing(error) => error.retry(),
             Error::Config(error) => error.retry(),
-            Error::Trust(error) => error.retry(),
+            Error::Trust(error) | Error::Refused { source: error, .. } => error.retry(),
             Error::Transport(error) => error.retry(),
-            Error::Catalog(error) => error.retry(),
+            Error::Catalog(error) | Error::NoCatalog { source: error, .. } => error.retry(),
             Error::Attach(error) => error.retry(),
             Error::History(error) => error.retry(),
             Error::Cache(error) => error.retry(),

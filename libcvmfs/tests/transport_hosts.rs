@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use transport_support::{Collector, Seen, Server, dead_port, raw, respond, settings};
+use transport_support::{Collector, Seen, Server, dead_port, last, raw, respond, settings};
 
 const BODY: &[u8] = b"the object";
 
@@ -97,21 +97,16 @@ fn parallel_fetches_use_several_connections_up_to_the_limit() {
 type Misdeed = (&'static str, fn(&Seen, &mut TcpStream) -> bool, Failure, u32);
 
 const MISDEEDS: &[Misdeed] = &[
-    (
-        "truncated",
-        |_, s| raw(s, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nthe") && false,
-        Failure::HostShortTransfer,
-        2,
-    ),
+    ("truncated", |_, s| last(s, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nthe"), Failure::HostShortTransfer, 2),
     (
         "truncated chunk",
-        |_, s| raw(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nthe") && false,
+        |_, s| last(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nthe"),
         Failure::HostShortTransfer,
         2,
     ),
     (
         "missing last chunk",
-        |_, s| raw(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nthe object\r\n") && false,
+        |_, s| last(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nthe object\r\n"),
         Failure::HostShortTransfer,
         2,
     ),
@@ -365,7 +360,7 @@ fn hosts_can_be_directories() {
     assert_eq!((fetched.proxy, fetched.tries), (None, 1));
     let request = Request { range: Some((4, 6)), ..Request::new("/data/ab/cd", 3) };
     transport.fetch(&request, &mut Collector::expecting(b"obj")).unwrap();
-    let mut get = |path: &str, max| transport.fetch(&Request::new(path, max), &mut Collector::default()).unwrap_err();
+    let get = |path: &str, max| transport.fetch(&Request::new(path, max), &mut Collector::default()).unwrap_err();
     assert!(get("/data/zz/zz", 10).is_not_found());
     assert!(!get("/data", 10).is_not_found());
     assert!(!get("/../../etc/passwd", 10_000).is_not_found());

@@ -1,6 +1,6 @@
 //! Chunked files: fetched chunk by chunk in parallel, handed out as one file.
 
-use super::{Fetcher, Wanted, external_path, fetch_error, not_stored};
+use super::{Fetcher, Wanted, fetch_error, not_stored};
 use crate::Error;
 use crate::cache::{self, CachedFile, Key, Transaction};
 use crate::object::decode::{Decoder, Expected};
@@ -38,16 +38,14 @@ impl Fetcher {
             return Ok(found);
         }
         check_order(content, chunks)?;
-        let paths: Vec<String> = match content.external {
-            true => vec![external_path(content)?.to_owned()],
-            false => chunks.iter().map(|chunk| ObjectName::new(chunk.hash, ObjectKind::Partial).path()).collect(),
-        };
+        let path = |chunk: &Chunk| ObjectName::new(chunk.hash, ObjectKind::Partial).path();
+        let paths: Vec<String> = chunks.iter().filter(|_| !content.external).map(path).collect();
         let wanted = |number: usize| {
             let chunk = &chunks[number];
             let name = ObjectName::new(chunk.hash, ObjectKind::Partial);
             Wanted {
                 expected: Expected::sized(name, content.compression, chunk.size),
-                path: paths.get(number).unwrap_or(&paths[0]),
+                path: paths.get(number).map_or(&content.path, String::as_bytes),
                 label,
                 range: content.external.then(|| (chunk.offset, chunk.offset + chunk.size - 1)),
                 external: content.external,
@@ -109,7 +107,7 @@ impl Fetcher {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let mut decoder = Decoder::new(wanted.expected, Vec::new());
         self.download(wanted, &mut decoder)?;
-        decoder.into_output().map_err(|error| not_stored(wanted.path, std::io::Error::other(error)))
+        decoder.into_output().map_err(|error| not_stored(wanted.label, std::io::Error::other(error)))
     }
 }
 

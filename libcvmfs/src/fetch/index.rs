@@ -2,8 +2,8 @@
 
 use super::{Fetcher, fetch_error, not_stored};
 use crate::Error;
-use crate::cache::{self, Key, Mapping};
-use crate::catalog::{Index, SqliteCatalog, build_index, digest};
+use crate::cache::{self, CachedFile, Found, Key, Mapping};
+use crate::catalog::{BuildReport, CatalogError, Index, SqliteCatalog, build_index, digest};
 use crate::snapshot::CatalogRef;
 use std::io::Write as _;
 
@@ -33,8 +33,20 @@ impl Fetcher {
 
     fn build(&self, catalog: &CatalogRef) -> Result<Vec<u8>, Error> {
         let file = self.catalog(catalog.hash, catalog.size)?;
-        let sqlite = SqliteCatalog::open(&file.path)?;
-        let (image, report) = build_index(&sqlite, &catalog.hash)?;
+        let (image, report) = match build_from(&file, catalog) {
+            // It may have been damaged since it came in: what the servers have decides.
+            Err(error) if file.found != Found::Fetched && self.cache.evict(&object(catalog))? => {
+                log::warn!("catalog {} in the cache: {error}; fetching it again", catalog.hash);
+                build_from(&self.catalog(catalog.hash, catalog.size)?, catalog)
+            }
+            outcome => outcome,
+        }
+        .map_err(|source| Error::NoCatalog {
+            host: self.transport.hosts().first().cloned().unwrap_or_default(),
+            catalog: catalog.hash,
+            mount: catalog.mount.clone(),
+            source,
+        })?;
         for finding in report.dropped.iter().chain(&report.damaged) {
             log::warn!(
                 "catalog {} at '{}': {} ({} rows, first '{}')",
@@ -47,6 +59,14 @@ impl Fetcher {
         }
         Ok(image)
     }
+}
+
+fn object(catalog: &CatalogRef) -> Key {
+    Key::Object(catalog.hash)
+}
+
+fn build_from(file: &CachedFile, catalog: &CatalogRef) -> Result<(Vec<u8>, BuildReport), CatalogError> {
+    build_index(&SqliteCatalog::open(&file.path)?, &catalog.hash)
 }
 
 fn check(mapping: &Mapping, catalog: &CatalogRef) -> Result<(), String> {

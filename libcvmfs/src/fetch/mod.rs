@@ -67,7 +67,7 @@ pub struct Fetcher {
 #[derive(Debug, Clone, Copy)]
 struct Wanted<'a> {
     expected: Expected,
-    path: &'a str,
+    path: &'a [u8],
     label: &'a str,
     range: Option<(u64, u64)>,
     external: bool,
@@ -150,10 +150,10 @@ impl Fetcher {
     pub fn object(&self, expected: Expected, label: &str) -> Result<CachedFile, Error> {
         let name = expected.name;
         let path = name.path();
-        let wanted = Wanted { expected, path: &path, label, range: None, external: false };
+        let wanted = Wanted { expected, path: path.as_bytes(), label, range: None, external: false };
         if self.alternative.lock().contains(&name) {
             let path = name.alternative_path();
-            match self.cached(&Wanted { path: &path, ..wanted }, false) {
+            match self.cached(&Wanted { path: path.as_bytes(), ..wanted }, false) {
                 Err(Error::Transport(error)) if error.is_not_found() => {}
                 outcome => return outcome,
             }
@@ -179,13 +179,9 @@ impl Fetcher {
             Parts::Whole(hash) => {
                 let name = ObjectName::new(*hash, ObjectKind::File);
                 let expected = Expected::sized(name, content.compression, content.size);
-                if !content.external {
-                    let path = name.path();
-                    let wanted = Wanted { expected, path: &path, label: &label, range: None, external: false };
-                    return self.cached(&wanted, content.volatile);
-                }
-                let wanted =
-                    Wanted { expected, path: external_path(content)?, label: &label, range: None, external: true };
+                let path = name.path();
+                let path = if content.external { &content.path } else { path.as_bytes() };
+                let wanted = Wanted { expected, path, label: &label, range: None, external: content.external };
                 self.cached(&wanted, content.volatile)
             }
             Parts::Chunks(chunks) => self.assembled(content, chunks, &label),
@@ -241,14 +237,6 @@ impl Fetcher {
         transport.fetch(&request, receiver)?;
         Ok(())
     }
-}
-
-/// The place of an external file below the external server's base URL.
-fn external_path(content: &Content) -> Result<&str, Error> {
-    std::str::from_utf8(&content.path).map_err(|_| Error::Damaged {
-        path: content.path.clone(),
-        reason: "an external file needs a name in UTF-8".to_owned(),
-    })
 }
 
 fn fetch_error(error: FetchError<Error>) -> Error {

@@ -103,7 +103,7 @@ impl Selector {
     pub(super) fn newest_manifest(&self) -> Result<VerifiedManifest, Error> {
         let (first_host, outcome) = self.try_manifest();
         let Err(error) = outcome else { return outcome };
-        let worth_another = matches!(&error, Error::Trust(error) if error.try_other_host());
+        let worth_another = matches!(&error, Error::Refused { source, .. } if source.try_other_host());
         let Some(host) = first_host.filter(|_| worth_another) else { return Err(error) };
         self.fetcher.transport().switch_host(&host, &error.to_string());
         if self.fetcher.transport().hosts().first() == Some(&host) {
@@ -119,7 +119,12 @@ impl Selector {
             Ok(letter) => letter,
             Err(error) => return (None, Err(error)),
         };
-        (Some(host), self.verify(&bytes))
+        let refused = |error| match error {
+            Error::Trust(source) if source.try_other_host() => Error::Refused { host: host.clone(), source },
+            other => other,
+        };
+        let outcome = self.verify(&bytes).map_err(refused);
+        (Some(host), outcome)
     }
 
     fn verify(&self, manifest: &[u8]) -> Result<VerifiedManifest, Error> {
@@ -256,8 +261,12 @@ impl Selector {
     }
 }
 
-/// Whether an error is about reaching the servers, so that the cache may answer instead; what a server signed wrongly
-/// or the user configured wrongly is reported.
+/// Whether an error is about reaching the servers, so that the cache may answer instead; what is signed and cannot be
+/// accepted, or what the user configured wrongly, is reported.
 pub(super) fn can_go_offline(error: &Error) -> bool {
-    matches!(error, Error::Transport(_) | Error::Trust(TrustError::Rollback { .. }))
+    match error {
+        Error::Transport(_) => true,
+        Error::Refused { source, .. } => source.is_no_document() || matches!(source, TrustError::Rollback { .. }),
+        _ => false,
+    }
 }

@@ -343,3 +343,6 @@ impl Names {
         self.known.lock().remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,8 @@ pub(super) struct Job {
     failed_hosts: HashSet<usize>,
     missing_on: HashSet<usize>,
     dead_hops: HashSet<Hop>,
+    /// Ruled out for good: whoever starts over with the hosts must rule out a proxy for it, or there is no end.
+    excluded_hops: HashSet<Hop>,
     /// Members of the current group that were silent or slow with the current host.
     doubted_hops: HashSet<Hop>,
     /// Doubt about a proxy is no reason to go around it.
@@ -195,6 +197,7 @@ impl FailOver {
             failed_hosts: HashSet::new(),
             missing_on: HashSet::new(),
             dead_hops: HashSet::new(),
+            excluded_hops: HashSet::new(),
             doubted_hops: HashSet::new(),
             never_direct: false,
             heard: false,
@@ -257,11 +260,19 @@ impl FailOver {
             job.failed_hosts.clear();
             job.missing_on.clear();
             job.dead_hops.clear();
+            job.excluded_hops.clear();
             job.doubted_hops.clear();
             job.heard = false;
             return Step::Elsewhere(job.backoff.advance(&mut self.random));
         }
         Step::GiveUp
+    }
+
+    /// More tries than the rules can ask for, unless requests at the same time turn the state in circles.
+    pub(super) fn most_tries(&self) -> u32 {
+        let routes = self.hosts.len() * self.groups.iter().map(|group| group.members.len()).sum::<usize>();
+        let most = u32::try_from(routes).unwrap_or(u32::MAX).saturating_mul(4).saturating_add(self.rules.max_retries);
+        if self.rules.indefinitely { u32::MAX } else { most.saturating_add(16) }
     }
 
     /// The changes made since the last call.
@@ -395,9 +406,9 @@ impl FailOver {
 
     fn fits(job: &Job) -> impl Fn(&Hop) -> bool {
         |hop| {
-            !job.dead_hops.contains(hop)
-                && !job.doubted_hops.contains(hop)
-                && !(job.never_direct && *hop == Hop::Direct)
+            let ruled_out = [&job.dead_hops, &job.excluded_hops, &job.doubted_hops].iter().any(|set| set.contains(hop));
+            let bypass = job.never_direct && *hop == Hop::Direct;
+            !ruled_out && !bypass
         }
     }
 
@@ -510,14 +521,16 @@ impl FailOver {
         // All proxies failed: perhaps they cannot reach this host, so another one begins with the first group.
         self.back_to_first_group();
         job.dead_hops.clear();
-        self.leave_host(job, route, now, true)
+        job.doubted_hops.clear();
+        let usable = self.rotate(job, now) || self.advance_group(job, now, |_| true);
+        usable && self.leave_host(job, route, now, true)
     }
 
     fn leave_corrupting_proxy(&mut self, job: &mut Job, route: &Route, now: Instant) -> bool {
         if route.hop == Hop::Direct || job.only_host.is_some() {
             return false;
         }
-        job.dead_hops.insert(route.hop.clone());
+        job.excluded_hops.insert(route.hop.clone());
         self.burn(&route.hop, now);
         let found = self.rotate(job, now) || self.advance_group(job, now, |_| true);
         if found {
@@ -539,7 +552,9 @@ impl FailOver {
         }
         // Nothing at all came through this group, from any host: other proxies may be asked, but nobody is bypassed.
         let all_proxies = |group: &Group| group.members.iter().all(|hop| *hop != Hop::Direct);
+        let silent_group = self.groups[self.group].members.clone();
         if !job.heard && self.advance_group(job, now, all_proxies) {
+            job.excluded_hops.extend(silent_group);
             job.failed_hosts.clear();
             job.doubted_hops.clear();
             return true;

@@ -235,8 +235,8 @@ impl Fetcher {
     /// The URL that a route makes of a request.
     pub(super) fn url(route: &Route, request: &Request<'_>) -> String {
         match route.host.scheme {
-            Scheme::File => format!("{}{}", route.host.url, request.path),
-            _ => format!("{}{}", route.host.url, escape_path(request.path.as_bytes())),
+            Scheme::File => format!("{}{}", route.host.url, request.shown_path()),
+            _ => format!("{}{}", route.host.url, escape_path(request.path)),
         }
     }
 
@@ -248,8 +248,11 @@ impl Fetcher {
         how: Try,
         receiver: &mut dyn Receiver,
     ) -> Result<Delivered, Fault> {
-        if !request.path.starts_with('/') {
-            return Err(Fault::Url(format!("the path '{}' does not begin with a slash", request.path.escape_debug())));
+        if !request.path.starts_with(b"/") {
+            return Err(Fault::Url(format!(
+                "the path '{}' does not begin with a slash",
+                request.shown_path().escape_debug()
+            )));
         }
         if request.range.is_some_and(|(first, last)| last < first) {
             return Err(Fault::Url("the byte range is empty".to_owned()));
@@ -260,7 +263,7 @@ impl Fetcher {
         let mut target = Target {
             tls: route.host.scheme == Scheme::Https,
             authority: authority.clone(),
-            path: format!("{}{}", route.host.base_path, escape_path(request.path.as_bytes())),
+            path: format!("{}{}", route.host.base_path, escape_path(request.path)),
         };
         for _ in 0..=MAX_REDIRECTS {
             match self.exchange(&target, &route.hop, request, how, receiver)? {
@@ -457,7 +460,7 @@ fn fetch_file(base: &str, request: &Request<'_>, receiver: &mut dyn Receiver) ->
     let mut bytes = 0;
     while bytes < length {
         let piece = file_url::read(&mut file, &mut buffer, length - bytes)
-            .map_err(|error| Fault::FileUnreadable(format!("{base}{}: {error}", request.path)))?;
+            .map_err(|error| Fault::FileUnreadable(format!("{base}{}: {error}", request.shown_path())))?;
         if piece.is_empty() {
             return Err(Fault::Cut("the file has become shorter".to_owned()));
         }

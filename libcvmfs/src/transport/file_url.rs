@@ -1,8 +1,10 @@
 //! Hosts that are directories: `file:///srv/cvmfs/repository`.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
 /// Why a file could not be served.
 #[derive(Debug)]
@@ -16,11 +18,13 @@ pub(super) enum FileError {
 }
 
 /// Opens a file of the repository and returns it with the number of bytes to read.
-pub(super) fn open(base: &str, path: &str, range: Option<(u64, u64)>, max: u64) -> Result<(File, u64), FileError> {
-    let full = format!("{base}{path}");
-    let unreadable = |reason: String| FileError::Unreadable(format!("{full}: {reason}"));
-    let climbs = Path::new(path).components().any(|part| matches!(part, std::path::Component::ParentDir));
-    if climbs || path.contains('\0') {
+pub(super) fn open(base: &str, path: &[u8], range: Option<(u64, u64)>, max: u64) -> Result<(File, u64), FileError> {
+    let mut full = base.as_bytes().to_vec();
+    full.extend_from_slice(path);
+    let full = PathBuf::from(OsString::from_vec(full));
+    let unreadable = |reason: String| FileError::Unreadable(format!("{}: {reason}", full.display()));
+    let climbs = full.components().any(|part| matches!(part, std::path::Component::ParentDir));
+    if climbs || path.contains(&0) {
         return Err(unreadable("the path leaves the repository".to_owned()));
     }
     let mut file = File::open(&full).map_err(|error| match error.kind() {

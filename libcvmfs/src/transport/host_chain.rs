@@ -37,9 +37,12 @@ pub struct Host {
 impl Host {
     /// Reads one base URL.
     pub fn parse(text: &str) -> Result<Host, UrlError> {
-        let trimmed = text.trim().trim_end_matches('/');
-        let (scheme, authority, base_path) = split_url(trimmed)?;
-        Ok(Host { url: trimmed.to_owned(), scheme, authority, base_path })
+        let text = text.trim();
+        let (scheme, authority, path) = split_url(text)?;
+        let base_path = path.trim_end_matches('/').to_owned();
+        // What was cut off the path is cut off the URL too.
+        let url = text[..text.len() - (path.len() - base_path.len())].to_owned();
+        Ok(Host { url, scheme, authority, base_path })
     }
 
     /// Host name for the Geo API: the authority without port.
@@ -84,6 +87,8 @@ mod tests {
         assert_eq!((hosts[0].name(), hosts[0].base_path.as_str()), ("s1.example", "/cvmfs/a.b.c"));
         assert_eq!(hosts[1].authority.as_ref().map(|a| a.port), Some(8443));
         assert_eq!(hosts[1].url, "https://s2.example:8443/cvmfs/a.b.c");
+        let root = Host::parse("file:///").expect("the root directory");
+        assert_eq!((root.url.as_str(), root.base_path.as_str()), ("file://", ""));
         assert_eq!((hosts[2].scheme, hosts[2].base_path.as_str()), (Scheme::File, "/srv/a"));
     }
 

@@ -33,6 +33,7 @@ mod error;
 mod failover;
 mod fetch;
 mod file_url;
+mod geo;
 mod groups;
 mod host_chain;
 mod http;
@@ -92,6 +93,7 @@ pub struct Transport {
     counters: Arc<Counters>,
     max_ipaddr_per_proxy: usize,
     request_deadline: Option<Duration>,
+    geo: GeoSettings,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -166,6 +168,7 @@ impl Transport {
             counters,
             max_ipaddr_per_proxy: settings.max_ipaddr_per_proxy,
             request_deadline: settings.request_deadline,
+            geo: settings.geo,
             random: Mutex::new(random),
         })
     }
@@ -248,17 +251,20 @@ impl Transport {
             }
             log::debug!(
                 "{} from {} via {}: {} ({fault})",
-                request.path,
+                request.shown_path(),
                 route.host.url,
                 route.hop.label(),
                 verdict.failure
             );
             let (step, switches, hosts) = {
                 let mut machine = self.machine.lock();
-                let step = machine.judge(&mut job, &route, verdict, Instant::now());
+                let mut step = machine.judge(&mut job, &route, verdict, Instant::now());
+                if tries >= machine.most_tries() {
+                    step = Step::GiveUp;
+                }
                 (step, machine.take_switches(), machine.hosts().len())
             };
-            self.report_switches(switches, verdict.failure, &fault.to_string(), request.path);
+            self.report_switches(switches, verdict.failure, &fault.to_string(), &request.shown_path());
             fresh_connection = matches!(step, Step::Again(_));
             let pause = match step {
                 Step::Again(pause) => {
@@ -270,7 +276,7 @@ impl Transport {
                     self.counters.retry();
                     log::warn!(
                         "{} from {} via {}: {fault}; asking again past the caches",
-                        request.path,
+                        request.shown_path(),
                         route.host.url,
                         route.hop.label()
                     );
@@ -375,7 +381,7 @@ fn failed_fetch(request: &Request<'_>, route: &Route, fault: &Fault, failure: Fa
     Box::new(FailedFetch {
         failure,
         detail: fault.to_string(),
-        path: request.path.to_owned(),
+        path: request.shown_path().into_owned(),
         host: route.host.url.clone(),
         proxy: (route.hop != Hop::Direct).then(|| route.hop.label()),
         url: Fetcher::url(route, request),
@@ -389,7 +395,7 @@ fn local_error(request: &Request<'_>, fault: Fault) -> TransportError {
         Fault::Local(error) => error,
         other => std::io::Error::other(other.to_string()),
     };
-    TransportError::Local { path: request.path.to_owned(), source }
+    TransportError::Local { path: request.shown_path().into_owned(), source }
 }
 
 /// Limits the number of transfers under way.

@@ -272,3 +272,98 @@ fn parse_member(element: &str) -> Result<ProxySpec, ElementError> {
     let authority = parse_authority(authority, DEFAULT_PROXY_PORT)?;
     Ok(ProxySpec::Http(ProxyAddress { authority, credentials }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<String, ProxyListError> {
+        ProxyList::parse(text).map(|list| list.to_string())
+    }
+
+    #[test]
+    fn the_official_examples() {
+        let text = "http://p1.example:3128|p2.example:3128;http://p3.example:8080;DIRECT";
+        assert_eq!(
+            parse(text).as_deref(),
+            Ok("http://p1.example:3128|http://p2.example:3128;http://p3.example:8080;DIRECT")
+        );
+        assert_eq!(parse("auto;DIRECT").as_deref(), Ok("auto;DIRECT"));
+        assert_eq!(parse("http://[2001:db8::1]:3128/").as_deref(), Ok("http://[2001:db8::1]:3128"));
+        assert_eq!(parse("10.0.0.1").as_deref(), Ok("http://10.0.0.1"));
+    }
+
+    #[test]
+    fn blanks_around_elements_do_not_count() {
+        assert_eq!(parse(" http://a:1 ; b:2 | DIRECT ").as_deref(), Ok("http://a:1;http://b:2|DIRECT"));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_position() {
+        for (text, position) in
+            [("http://a:1;;DIRECT", 12), ("http://a:1;", 12), (";DIRECT", 1), ("a:1|", 5), ("a:1| ;b", 5)]
+        {
+            match ProxyList::parse(text) {
+                Err(ProxyListError::EmptyElement { position: found, .. }) => assert_eq!(found, position, "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        for (text, position) in [
+            ("http://a:1; direct", 13),
+            ("a b:1", 1),
+            ("a:1,b:2", 1),
+            ("a:1;https://b:2", 5),
+            ("socks5://b:2", 1),
+            ("a:99999", 1),
+            ("a:1;b:", 5),
+            ("http://a:1/path", 1),
+            ("auto|a:1", 1),
+            ("a:1;AUTO", 5),
+            ("http://", 1),
+        ] {
+            match ProxyList::parse(text) {
+                Err(ProxyListError::Element { position: found, .. }) => assert_eq!(found, position, "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        for empty in ["", "  "] {
+            assert!(matches!(ProxyList::parse(empty), Err(ProxyListError::Empty { .. })));
+            assert_eq!(ProxyList::parse_fallback(empty), Ok(ProxyList::default()));
+        }
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let list = ProxyList::parse("http://user:secret@a:1").expect("well formed");
+        assert_eq!(list.to_string(), "http://a:1");
+        assert!(!format!("{list:?}").contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,60}") {
+            let _ = ProxyList::parse(&text);
+        }
+
+        #[test]
+        fn what_is_accepted_reads_back(text in "([a-c|; :0-9/.]|DIRECT|auto|http://){0,12}") {
+            if let Ok(list) = ProxyList::parse(&text) {
+                prop_assert!(list.groups.iter().all(|g| !matches!(g, ProxyGroup::Members(m) if m.is_empty())));
+                prop_assert_eq!(ProxyList::parse(&list.to_string()), Ok(list));
+            }
+        }
+
+        #[test]
+        fn direct_appears_only_where_it_is_written(text in "([a-c|;.]|direct|DIRECT){0,12}") {
+            if let Ok(list) = ProxyList::parse(&text) {
+                let members = list.groups.iter().flat_map(|group| match group {
+                    ProxyGroup::Members(members) => members.as_slice(),
+                    ProxyGroup::Auto => &[],
+                });
+                let found = members.filter(|member| **member == ProxySpec::Direct).count();
+                prop_assert_eq!(found, text.split([';', '|']).filter(|e| e.trim() == "DIRECT").count());
+            }
+        }
+    }
+}

@@ -11,8 +11,8 @@ const MAX_TRACING_LEN: usize = 1000;
 /// One object to fetch.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Path below the repository base URL, with a leading slash, unescaped.
-    pub path: &'a str,
+    /// Path below the repository base URL, with a leading slash, unescaped: bytes, since external files have names.
+    pub path: &'a [u8],
     /// The object's hash, which decides the proxy when the load is sharded.
     pub hash: Option<&'a ContentHash>,
     /// First and last byte wanted; the receiver gets these only.
@@ -27,8 +27,13 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A request for a whole object of at most `max_bytes` bytes.
-    pub fn new(path: &'a str, max_bytes: u64) -> Request<'a> {
-        Request { path, hash: None, range: None, max_bytes, label: None, fresh: false }
+    pub fn new(path: &'a (impl AsRef<[u8]> + ?Sized), max_bytes: u64) -> Request<'a> {
+        Request { path: path.as_ref(), hash: None, range: None, max_bytes, label: None, fresh: false }
+    }
+
+    /// The path for messages.
+    pub fn shown_path(&self) -> std::borrow::Cow<'a, str> {
+        String::from_utf8_lossy(self.path)
     }
 
     /// Names the content hash of what is asked for.

@@ -546,7 +546,6 @@ proptest! {
             let _ = Whitelist::parse(bytes);
             let _ = Certificate::parse(bytes);
             let _ = Blacklist::parse(bytes);
-            let _ = Breadcrumb::parse(bytes);
             let _ = Fingerprint::parse(bytes);
             let _ = MasterKeys::default().add("x", bytes);
         }

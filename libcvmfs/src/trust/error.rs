@@ -257,6 +257,21 @@ impl TrustError {
         self.origin() == Origin::Content
     }
 
+    /// Whether the bytes are no signed document at all: something between us and the server answered in its place (a
+    /// login page, say), or the server is broken. Nobody who is trusted said anything, as if nobody had answered.
+    pub fn is_no_document(&self) -> bool {
+        matches!(
+            self,
+            TrustError::Empty(_)
+                | TrustError::TooLong(_)
+                | TrustError::Unsigned(_)
+                | TrustError::NoHashLine(_)
+                | TrustError::HashLine { .. }
+                | TrustError::LetterHash { .. }
+                | TrustError::NoSignature(_)
+        )
+    }
+
     /// The official client's words for the same failure, which administrators search their logs for.
     pub fn official_text(&self) -> &'static str {
         match self {

@@ -13,7 +13,6 @@
 
 mod atomic;
 mod blacklist;
-mod breadcrumb;
 mod certificate;
 mod chain;
 mod error;
@@ -33,7 +32,6 @@ mod fixtures;
 mod forge;
 
 pub use blacklist::Blacklist;
-pub use breadcrumb::Breadcrumb;
 pub use certificate::{Certificate, CertificateIdentity};
 pub use chain::{Evidence, Manifest, VerifiedManifest};
 pub use error::{LetterKind, TrustError};

@@ -158,6 +158,12 @@ pub fn raw(stream: &mut TcpStream, bytes: &[u8]) -> bool {
     stream.write_all(bytes).is_ok()
 }
 
+/// Writes bytes as they are and closes the connection.
+pub fn last(stream: &mut TcpStream, bytes: &[u8]) -> bool {
+    raw(stream, bytes);
+    false
+}
+
 /// A port on which nobody listens.
 pub fn dead_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

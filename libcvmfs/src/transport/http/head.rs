@@ -128,11 +128,9 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
                 }
                 chunked = true;
             }
-            "content-encoding" => {
-                if !value.is_empty() && !value.eq_ignore_ascii_case("identity") {
-                    // Nothing but the plain bytes was asked for.
-                    return Err(HeadError::NotHttp(format!("Content-Encoding '{}'", value.escape_debug())));
-                }
+            // Nothing but the plain bytes was asked for.
+            "content-encoding" if !value.is_empty() && !value.eq_ignore_ascii_case("identity") => {
+                return Err(HeadError::NotHttp(format!("Content-Encoding '{}'", value.escape_debug())));
             }
             "connection" | "proxy-connection" => {
                 for token in value.split(',').map(str::trim) {

@@ -1,0 +1,175 @@
+//! Every damaged or hostile repository of the fixtures: what the official client refused is refused here too, what it
+//! served is served the same, and where we are stricter a table says why.
+
+use cvmfs_tests::fixtures::{self, BadCase};
+use cvmfs_tests::mount::{Mount, Mounted, assert_clean, sha256};
+use cvmfs_tests::server::WebRoot;
+use libcvmfs::Error;
+use libcvmfs::error::Origin;
+use std::collections::BTreeSet;
+
+const EIO: i32 = 5;
+
+/// Refused as a whole by both clients: what the message must say about the document and the reason.
+const REFUSALS: &[(&str, &[&str])] = &[
+    ("whitelist_expired", &["whitelist of small.test.example", "expired"]),
+    ("whitelist_bad_signature", &["whitelist of small.test.example", "invalid signature"]),
+    ("whitelist_tampered_body", &["whitelist", "was altered"]),
+    ("whitelist_tampered_rehashed", &["whitelist of small.test.example", "invalid signature"]),
+    ("whitelist_wrong_name", &["whitelist is of repository 'other.test.example'"]),
+    ("manifest_tampered_body", &["manifest", "was altered"]),
+    ("manifest_tampered_rehashed", &["manifest of small.test.example", "invalid signature"]),
+    ("manifest_wrong_name", &["manifest is of repository 'other.test.example'"]),
+    ("manifest_missing", &["/.cvmfspublished", "404"]),
+    ("manifest_empty", &["manifest is empty"]),
+    ("manifest_garbage", &["manifest"]),
+    ("manifest_unsigned", &["manifest is not signed"]),
+    ("manifest_no_signature", &["manifest has no signature"]),
+    ("manifest_missing_revision", &["manifest is incomplete: field S"]),
+    ("cert_not_a_certificate", &["certificate is unusable"]),
+    ("root_catalog_truncated", &["/data/07/3e8f52186124b22c195c432d6dcd95f5e7e9b7C", "corrupt"]),
+    ("root_catalog_not_sqlite", &["catalog", "database"]),
+];
+
+/// Where the outcome of a probe differs from the official client's: case, probe, our outcome, reason.
+const DIFFERENT: &[(&str, &str, &str, &str)] = &[
+    ("nested_catalog_wrong_prefix", "ls /nested", "errno 5", "a catalog is mounted only where its root prefix says"),
+    ("nested_catalog_wrong_prefix", "cat /nested/file00", "errno 5", "nor is anything denied on its word"),
+    ("nested_catalog_self", "ls /nested", "errno 5", "the root catalog is no nested catalog"),
+    ("nested_catalog_self", "cat /nested/file00", "errno 5", "nor is anything denied on its word"),
+    ("chunk_swapped", "head /files/large_random_3M.bin", "errno 5", "a file is handed out whole or not at all"),
+    ("chunk_swapped", "tail /files/large_random_3M.bin", "errno 5", "a file is handed out whole or not at all"),
+    ("name_empty_consistent", "ls /", "ok, 20 entries", "a row with an impossible name is left out, the rest is shown"),
+    (
+        "name_absolute_consistent",
+        "ls /",
+        "ok, 20 entries",
+        "a row with an impossible name is left out, the rest is shown",
+    ),
+];
+
+fn error_outcome(error: &Error) -> String {
+    format!("errno {}", error.errno())
+}
+
+fn part(bytes: &[u8]) -> String {
+    format!("ok, {} bytes, sha256 {}", bytes.len(), &sha256(bytes)[..16])
+}
+
+/// What we say to a probe, in the words of the record.
+fn outcome(mounted: &Mounted, probe: &str) -> String {
+    let (command, path) = probe.split_once(' ').unwrap();
+    let content = || mounted.read(path);
+    let outcome = match command {
+        "ls" => mounted.list(path).map(|names| format!("ok, {} entries", names.len())),
+        "stat" => mounted.node(path).map(|node| format!("ok, size {}", node.attributes().size)),
+        "cat" => content().map(|bytes| part(&bytes)),
+        "head" => content().map(|bytes| part(&bytes[..bytes.len().min(100)])),
+        "tail" => content().map(|bytes| part(&bytes[bytes.len().saturating_sub(100)..])),
+        other => panic!("unknown probe {other}"),
+    };
+    outcome.unwrap_or_else(|error| error_outcome(&error))
+}
+
+/// A message names the host, and an input/output error blames somebody.
+fn assert_speaking(error: &Error, server: &WebRoot) {
+    let message = error.to_string();
+    let host = format!("127.0.0.1:{}", server.port());
+    // What the publisher signed is no host's fault; then the place in the tree is named.
+    let in_catalog = matches!(error, Error::Damaged { .. } | Error::Attach(_));
+    assert!(message.contains(if in_catalog { "/" } else { &host }), "no place in '{message}'");
+    assert!(error.origin().is_some(), "nobody is blamed: {message}");
+}
+
+fn check(name: &str) {
+    let case = fixtures::bad_cases().into_iter().find(|case| case.case == name).unwrap();
+    let repository = fixtures::bad(name);
+    let server = WebRoot::serve(&repository.fqrn, &repository.web_root);
+    let mount = Mount::over(&repository, &[&server]);
+    let mounted = mount.client();
+    match REFUSALS.iter().find(|(refused, _)| *refused == name) {
+        Some((_, words)) => check_refused(&case, words, &mounted, &server),
+        None => check_mounted(&case, &mounted, &server),
+    }
+    // Once more in a new process: a refusal is not forgotten, and nothing bad was kept.
+    let again = mount.client();
+    assert_eq!(again.repository().is_ok(), mounted.repository().is_ok());
+    if let Ok(repository) = again.repository() {
+        for (probe, _) in &case.probes {
+            assert_eq!(outcome(&again, probe), outcome(&mounted, probe), "{probe} once more");
+        }
+        assert_clean(repository.cache());
+    }
+}
+
+fn check_refused(case: &BadCase, words: &[&str], mounted: &Mounted, server: &WebRoot) {
+    assert_ne!(case.mount_rc, 0, "the official client refuses it as well");
+    let error = mounted.repository().map(|_| "mounted").unwrap_err();
+    let message = error.to_string();
+    assert_speaking(&error, server);
+    for word in words {
+        assert!(message.contains(word), "no '{word}' in '{message}'");
+    }
+    let expected = if case.case == "manifest_missing" { Origin::Host } else { Origin::Content };
+    assert_eq!(error.origin(), Some(expected), "{message}");
+    assert_eq!(error.errno(), EIO);
+    // No path below it exists or is denied: it cannot be told.
+    assert_eq!(mounted.node("/files/tiny.txt").unwrap_err().errno(), EIO);
+    assert_eq!(mounted.node("/no/such/file").unwrap_err().errno(), EIO);
+}
+
+fn check_mounted(case: &BadCase, mounted: &Mounted, server: &WebRoot) {
+    assert_eq!(case.mount_rc, 0, "the official client mounts it as well");
+    mounted.repository().unwrap_or_else(|error| panic!("{error}"));
+    for (probe, official) in &case.probes {
+        // The text in parentheses after an error number is the system's.
+        let official = official.split(" (").next().unwrap();
+        let ours = outcome(mounted, probe);
+        match DIFFERENT.iter().find(|(name, different, ..)| *name == case.case && different == probe) {
+            Some((_, _, expected, reason)) => {
+                assert_ne!(official, *expected, "not different any more: {reason}");
+                assert_eq!(ours, *expected, "{probe}: {reason}");
+            }
+            None => assert_eq!(ours, official, "{probe}"),
+        }
+        if ours == "errno 5" {
+            let (_, path) = probe.split_once(' ').unwrap();
+            let error = match probe.starts_with("ls") {
+                true => mounted.list(path).unwrap_err(),
+                false => mounted.read(path).unwrap_err(),
+            };
+            assert_speaking(&error, server);
+        }
+    }
+    // What the damage does not touch is served as ever.
+    let other = fixtures::truth("small.test.example", None).find(|t| t.path == b"/files/size_0004095.bin").unwrap();
+    assert_eq!(Some(sha256(&mounted.read(&other.path).unwrap())), other.sha256);
+}
+
+macro_rules! cases {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+
+        #[test]
+        fn every_case_of_the_record_is_checked() {
+            let recorded: BTreeSet<String> = fixtures::bad_cases().into_iter().map(|case| case.case).collect();
+            let checked = BTreeSet::from([$(stringify!($name).to_owned()),*]);
+            assert_eq!(recorded, checked);
+        }
+    };
+}
+
+cases! {
+    cert_not_a_certificate chunk_swapped data_corrupt data_empty data_missing data_not_zlib data_size_larger
+    data_size_smaller data_swapped data_trailing_garbage data_truncated data_zip_bomb good_control hash_short
+    manifest_empty manifest_garbage manifest_missing manifest_missing_revision manifest_no_signature
+    manifest_tampered_body manifest_tampered_rehashed manifest_unknown_fields manifest_unsigned manifest_wrong_name
+    name_absolute_consistent name_dotdot name_dotdot_consistent name_empty name_empty_consistent name_slash
+    nested_catalog_corrupt nested_catalog_missing nested_catalog_self nested_catalog_wrong_prefix
+    root_catalog_not_sqlite root_catalog_truncated whitelist_bad_signature whitelist_expired
+    whitelist_fingerprint_comment whitelist_multi_fingerprint whitelist_tampered_body whitelist_tampered_rehashed
+    whitelist_wrong_name
+}
