@@ -7,7 +7,10 @@ use crate::snapshot::Parts;
 use std::fmt::Write as _;
 
 /// Attributes of a repository that its [`Source`](crate::snapshot::Source) knows, without their `user.` prefix.
-const STATUS_ATTRIBUTES: [&str; 21] = [
+const STATUS_ATTRIBUTES: [&str; 24] = [
+    "expires",
+    "maxfd",
+    "ncleanup24",
     "external_host",
     "external_timeout",
     "hitrate",

@@ -1,5 +1,6 @@
 //! Whom entries belong to: the catalog's owners, translated or claimed.
 
+use cvmfs_index::format::OWNER_IS_CALLER;
 use std::collections::HashMap;
 use thiserror::Error;
 
@@ -65,9 +66,14 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// User and group shown for an entry with these in its catalog row.
+    /// User and group shown for an entry with these in its catalog row. Old catalogs name nobody: there the entries
+    /// belong to whoever looks.
     pub fn of(&self, uid: u32, gid: u32) -> (u32, u32) {
-        self.claimed_by.unwrap_or_else(|| (self.users.map(uid), self.groups.map(gid)))
+        if let Some(claimed) = self.claimed_by {
+            return claimed;
+        }
+        let own = |id: u32, own: fn() -> u32| if id == OWNER_IS_CALLER { own() } else { id };
+        (self.users.map(own(uid, crate::identity::user)), self.groups.map(own(gid, crate::identity::group)))
     }
 }
 
@@ -92,5 +98,7 @@ mod tests {
     fn claiming_beats_mapping() {
         let owners = Owners { claimed_by: Some((7, 8)), users: IdMap::parse("* 1").unwrap(), ..Owners::default() };
         assert_eq!(owners.of(0, 0), (7, 8));
+        let nobody = Owners::default().of(OWNER_IS_CALLER, OWNER_IS_CALLER);
+        assert_eq!(nobody, (crate::identity::user(), crate::identity::group()));
     }
 }

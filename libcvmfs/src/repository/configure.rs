@@ -183,10 +183,7 @@ pub(super) fn blacklist(config: &Config) -> Result<Blacklist, Error> {
 
 /// How entries appear.
 pub(super) fn presentation(config: &Config) -> Result<Presentation, Error> {
-    let claimed_by = config.on(&table::CLAIM_OWNERSHIP)?.then(|| {
-        let (uid, groups) = crate::identity::of_process();
-        (uid, groups.first().copied().unwrap_or(0))
-    });
+    let claimed_by = config.on(&table::CLAIM_OWNERSHIP)?.then(|| (crate::identity::user(), crate::identity::group()));
     let variables = config.environment_for_symlinks();
     let variables = variables.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes()));
     let visibility = config.choice(&table::MAGIC_XATTRS_VISIBILITY)?;

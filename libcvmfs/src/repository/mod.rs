@@ -129,6 +129,7 @@ impl Repository {
         let ttl = updates.then(|| time_to_live(&snapshot, max_ttl, selected.offline.is_some()));
         let Selected { manifest, offline, .. } = selected;
         let current = Current { snapshot, manifest, offline, expires: ttl.map(|ttl| Instant::now() + ttl) };
+        source.expires(current.expires);
         Ok(Repository(Arc::new(Inner {
             config,
             selector,
@@ -211,6 +212,7 @@ impl Repository {
         if outcome.is_err() {
             let mut current = inner.current.write();
             current.expires = Some(Instant::now() + SHORT_TTL);
+            inner.source.expires(current.expires);
             current.offline = outcome.as_ref().err().map(|error| error.to_string());
         }
         outcome
@@ -221,6 +223,7 @@ impl Repository {
         let ttl = time_to_live(&snapshot, inner.max_ttl, selected.offline.is_some());
         let revision = snapshot.identity().revision;
         let replaced = !Arc::ptr_eq(&snapshot, &old.snapshot);
+        inner.source.expires(Some(Instant::now() + ttl));
         *inner.current.write() = Current {
             snapshot,
             manifest: selected.manifest.or_else(|| old.manifest.clone()),

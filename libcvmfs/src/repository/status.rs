@@ -22,6 +22,7 @@ pub(super) struct FetchingSource {
     public_keys: Vec<u8>,
     mounted: Instant,
     manifest: RwLock<Option<Arc<VerifiedManifest>>>,
+    expires: RwLock<Option<Instant>>,
 }
 
 impl FetchingSource {
@@ -31,7 +32,7 @@ impl FetchingSource {
             keys => keys?,
         };
         let public_keys = keys.iter().flat_map(|key| key.pem.iter().copied()).collect();
-        Ok(FetchingSource { fetcher, public_keys, mounted: Instant::now(), manifest: RwLock::new(None) })
+        Ok(FetchingSource { fetcher, public_keys, mounted: Instant::now(), manifest: RwLock::new(None), expires: RwLock::new(None) })
     }
 
     /// Remembers whose meta information to show.
@@ -39,6 +40,11 @@ impl FetchingSource {
         if selected.manifest.is_some() {
             self.manifest.write().clone_from(&selected.manifest);
         }
+    }
+
+    /// Remembers when the next look for a newer revision is due.
+    pub(super) fn expires(&self, when: Option<Instant>) {
+        *self.expires.write() = when;
     }
 
     fn meta_info(&self) -> Vec<u8> {
@@ -80,6 +86,10 @@ impl Source for FetchingSource {
         let text = match name {
             "external_host" => external.map(|status| status.host).unwrap_or_default(),
             "external_timeout" => external.as_ref().unwrap_or(&status).timeout.as_secs().to_string(),
+            "expires" => match *self.expires.read() {
+                Some(expires) => (expires.saturating_duration_since(Instant::now()).as_secs() / 60).to_string(),
+                None => "never".to_owned(),
+            },
             "hitrate" => {
                 let (hits, misses) = (count(&counters.hits), count(&counters.misses));
                 match hits + misses {
@@ -89,13 +99,21 @@ impl Source for FetchingSource {
             }
             "host" => status.host,
             "host_list" => status.hosts.join(";"),
+            "maxfd" => rustix::process::getrlimit(rustix::process::Resource::Nofile)
+                .current
+                .map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string()),
+            // Clean-ups are not counted: any process that uses the cache may have done one.
+            "ncleanup24" => "-1".to_owned(),
             "ndownload" => status.totals.downloads.to_string(),
             "nioerr" => count(&counters.errors).to_string(),
             "nopen" => count(&counters.opened).to_string(),
             "pid" => std::process::id().to_string(),
             "proxy" => status.proxy,
             "proxy_list" => with_newline(&status.proxy_list),
-            "proxy_list_external" => external.map(|status| with_newline(&status.proxy_list)).unwrap_or_default(),
+            // Without a server for them, external files would go the official way: directly.
+            "proxy_list_external" => {
+                external.map_or_else(|| "DIRECT\n".to_owned(), |status| with_newline(&status.proxy_list))
+            }
             "pubkeys" => return Ok(Some(self.public_keys.clone())),
             "repo_metainfo" => return Ok(Some(self.meta_info())),
             "rx" => (status.totals.bytes >> 10).to_string(),
