@@ -4,7 +4,7 @@ use crate::Error;
 use crate::config::{Config, ConfigError, ConfigRepository, Loader, Sources, table};
 use crate::fqrn::Fqrn;
 use crate::namespace::{FileKind, LastLink, Mounts, Namespace};
-use crate::repository::{Parts, ProxyDiscovery, Repository};
+use crate::repository::{Repository, SharedPacEvaluator};
 use crate::snapshot::Snapshot;
 use once_cell::sync::OnceCell;
 use parking_lot::RwLock;
@@ -29,8 +29,8 @@ pub struct ClientSettings {
     pub environment: Vec<(OsString, OsString)>,
     /// Directories laid out like `/etc/cvmfs`; none: the usual ones.
     pub config_roots: Option<Vec<PathBuf>>,
-    /// Finds proxies where the configuration says `auto`.
-    pub discovery: Option<Arc<dyn ProxyDiscovery>>,
+    /// Evaluates the scripts by which sites name their proxies.
+    pub pac: Option<SharedPacEvaluator>,
 }
 
 impl ClientSettings {
@@ -49,7 +49,7 @@ pub struct Client {
 
 struct Mounter {
     loader: Loader,
-    parts: Parts,
+    pac: Option<SharedPacEvaluator>,
     mounted: RwLock<BTreeMap<String, Arc<Slot>>>,
     /// `CVMFS_REPOSITORIES`.
     listed: Vec<Fqrn>,
@@ -86,8 +86,7 @@ impl Client {
         let listed = common.list(&table::REPOSITORIES)?;
         let listed = listed.iter().map(|name| loader.name(name.trim())).collect::<Result<Vec<Fqrn>, ConfigError>>()?;
         let strict = common.on(&table::STRICT_MOUNT)?;
-        let parts = Parts { discovery: settings.discovery };
-        let mounter = Arc::new(Mounter { loader, parts, mounted: RwLock::default(), listed, strict });
+        let mounter = Arc::new(Mounter { loader, pac: settings.pac, mounted: RwLock::default(), listed, strict });
         let namespace = Namespace::new(mount_dir.as_bytes(), mounter.clone());
         Ok(Client { mounter, namespace })
     }
@@ -126,7 +125,7 @@ impl Mounter {
         {
             return Err(Error::StillFailing(error.clone()));
         }
-        let mounted = slot.repository.get_or_try_init(|| Repository::mount(self.config(fqrn)?, &self.parts));
+        let mounted = slot.repository.get_or_try_init(|| Repository::mount(self.config(fqrn)?, self.pac.as_ref()));
         match mounted {
             Ok(repository) => Ok(repository.clone()),
             Err(error) => {

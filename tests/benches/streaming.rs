@@ -16,7 +16,8 @@ const ROUNDS: usize = 5;
 
 /// Text such as source code: repetitive, but not absurdly so.
 fn text(len: usize) -> Vec<u8> {
-    let words: Vec<String> = (0..4000u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 36)).collect();
+    let words: Vec<String> =
+        (0..4000u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 36)).collect();
     let mut bytes = Vec::with_capacity(len + 16);
     let mut state = 1u64;
     while bytes.len() < len {

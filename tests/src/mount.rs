@@ -114,7 +114,7 @@ impl Mount {
             options: self.options.clone(),
             environment: self.environment.clone(),
             config_roots: Some(self.roots.clone()),
-            discovery: None,
+            pac: None,
         })
     }
 }

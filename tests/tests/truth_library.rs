@@ -48,7 +48,7 @@ fn client(fqrn: &str, tag: Option<&str>, cache: &std::path::Path) -> Client {
         options.push(("CVMFS_REPOSITORY_TAG".into(), tag.into()));
     }
     let environment = vec![("CVMFS_ANCHOR_VAR".into(), "anchor_value".into())];
-    Client::new(ClientSettings { options, environment, config_roots: Some(Vec::new()), discovery: None }).unwrap()
+    Client::new(ClientSettings { options, environment, config_roots: Some(Vec::new()), pac: None }).unwrap()
 }
 
 /// All entries below `node`, by their path inside the repository as the record spells it.

@@ -4,6 +4,8 @@ use crate::Error;
 use crate::cache;
 use crate::config::{Config, ConfigError, table};
 use crate::namespace::{IdMap, MagicListing, Owners, Presentation, Variables};
+use crate::transport::discovery::DiscoverySettings;
+use crate::transport::dns::parse_dns_servers;
 use crate::transport::{self, DnsSettings, GeoSettings, IpFamily, ProxyList, TlsSettings, split_host_chain};
 use crate::trust::{Blacklist, MasterKeys};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,9 @@ use std::time::Duration;
 
 /// Bound on one request with all its tries, so that no caller waits for ever.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(300);
+
+/// Connections of one transport at the same time: only a prefetch with many jobs comes near.
+const MAX_CONNECTIONS: usize = 64;
 
 /// The transport for the repository's own objects.
 pub(super) fn transport(config: &Config) -> Result<transport::Settings, Error> {
@@ -96,6 +101,7 @@ fn common_transport(config: &Config) -> Result<transport::Settings, Error> {
             cert_dir: variable("X509_CERT_DIR").map(PathBuf::from).or(base.tls.cert_dir),
             cert_bundle: variable("X509_CERT_BUNDLE").map(PathBuf::from),
         },
+        max_connections: MAX_CONNECTIONS,
         ..base
     })
 }
@@ -117,15 +123,19 @@ fn seconds(config: &Config, parameter: &crate::config::Parameter, default: Durat
 }
 
 fn name_servers(config: &Config) -> Result<Vec<std::net::SocketAddr>, Error> {
-    let servers = config.list(&table::DNS_SERVER)?;
-    let parse = |text: &String| {
-        let address = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(|ip| (ip, 53).into()));
-        address.map_err(|_| Error::Setting {
-            parameter: table::DNS_SERVER.name,
-            reason: format!("'{text}' is no IP address"),
-        })
-    };
-    servers.iter().map(parse).collect()
+    let text = config.text(&table::DNS_SERVER)?.unwrap_or_default();
+    let wrong = |reason: String| Error::Setting { parameter: table::DNS_SERVER.name, reason };
+    parse_dns_servers(text).map_err(wrong)
+}
+
+/// How proxies are found where the list says `auto`; the outcome is remembered in the workspace.
+pub(super) fn discovery(config: &Config, workspace: Option<&Path>) -> DiscoverySettings {
+    let variables = config.environment_for_symlinks();
+    DiscoverySettings {
+        http_proxy: variables.get("http_proxy").filter(|proxy| !proxy.is_empty()).cloned(),
+        pac_urls: variables.get(table::PAC_URLS.name).filter(|urls| !urls.is_empty()).cloned(),
+        memory: workspace.map(|workspace| workspace.join(format!("proxies.{}", config.fqrn()))),
+    }
 }
 
 /// The cache.

@@ -13,7 +13,8 @@ use crate::fqrn::Fqrn;
 use crate::history::{History, Tag};
 use crate::namespace::Presentation;
 use crate::snapshot::{Identity, Snapshot};
-use crate::transport::Transport;
+use crate::transport::discovery::{PacEvaluator, discover};
+use crate::transport::{self, Transport, TransportError};
 use crate::trust::{Floors, VerifiedManifest};
 use letters::Letters;
 use parking_lot::{Mutex, RwLock};
@@ -24,17 +25,8 @@ use std::time::{Duration, Instant};
 /// Time after which a failed look for a newer revision is repeated.
 const SHORT_TTL: Duration = Duration::from_secs(180);
 
-/// What to give a repository besides its configuration.
-pub struct Parts {
-    /// Resolves `auto` in proxy lists; without it such groups are an error unless others remain.
-    pub discovery: Option<Arc<dyn ProxyDiscovery>>,
-}
-
-/// Finds proxies where the configuration says `auto`.
-pub trait ProxyDiscovery: Send + Sync {
-    /// Replaces the `auto` groups of `settings.proxies` by what was found for the hosts in it.
-    fn resolve(&self, config: &Config, settings: &mut crate::transport::Settings) -> Result<(), Error>;
-}
+/// Evaluates the scripts by which sites name their proxies; brought by programs, which have an engine for it.
+pub type SharedPacEvaluator = Arc<dyn PacEvaluator + Send + Sync>;
 
 /// A mounted repository. Clones share everything.
 #[derive(Clone)]
@@ -95,16 +87,22 @@ pub struct State {
 
 impl Repository {
     /// Mounts a repository: chooses its revision, verifies it and maps its root catalog.
-    pub fn mount(config: Config, parts: &Parts) -> Result<Repository, Error> {
+    ///
+    /// `pac` is needed only where the configuration leaves the choice of proxies to a script.
+    pub fn mount(config: Config, pac: Option<&SharedPacEvaluator>) -> Result<Repository, Error> {
         let fqrn = config.fqrn().clone();
         let wanted = Wanted::of(&config)?;
-        let mut settings = configure::transport(&config)?;
-        if let Some(discovery) = &parts.discovery {
-            discovery.resolve(&config, &mut settings)?;
-        }
-        let transport = Arc::new(Transport::new(settings)?);
-        let external = configure::external_transport(&config)?.map(Transport::new).transpose()?.map(Arc::new);
         let cache = Arc::new(Cache::open(&configure::cache(&config)?)?);
+        let connect = |mut settings: transport::Settings| -> Result<Arc<Transport>, Error> {
+            let discovery = configure::discovery(&config, cache.workspace());
+            discover(&mut settings, &discovery, pac.map(|pac| &**pac as &dyn PacEvaluator))
+                .map_err(TransportError::from)?;
+            let transport = Transport::new(settings)?;
+            transport.order_hosts();
+            Ok(Arc::new(transport))
+        };
+        let transport = connect(configure::transport(&config)?)?;
+        let external = configure::external_transport(&config)?.map(connect).transpose()?;
         let fetcher = Arc::new(Fetcher::new(transport, external, cache.clone()));
         let floors = cache.workspace().map(|workspace| Floors::new(workspace.join("seen")));
         let selector = Selector {

@@ -32,7 +32,13 @@ impl FetchingSource {
             keys => keys?,
         };
         let public_keys = keys.iter().flat_map(|key| key.pem.iter().copied()).collect();
-        Ok(FetchingSource { fetcher, public_keys, mounted: Instant::now(), manifest: RwLock::new(None), expires: RwLock::new(None) })
+        Ok(FetchingSource {
+            fetcher,
+            public_keys,
+            mounted: Instant::now(),
+            manifest: RwLock::new(None),
+            expires: RwLock::new(None),
+        })
     }
 
     /// Remembers whose meta information to show.
