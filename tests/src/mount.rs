@@ -90,6 +90,11 @@ impl Mount {
         mount.option("CVMFS_CACHE_BASE", &text)
     }
 
+    /// All parameters, as for `-o`.
+    pub fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// `CVMFS_CACHE_BASE`.
     pub fn cache(&self) -> &Path {
         &self.cache

@@ -261,12 +261,12 @@ impl Selector {
     }
 }
 
-/// Whether an error is about reaching the servers, so that the cache may answer instead; what is signed and cannot be
-/// accepted, or what the user configured wrongly, is reported.
+/// Whether an error is about reaching the servers, so that the cache may answer instead: what nobody signed is no better
+/// than silence. What is signed and cannot be accepted, or what the user configured wrongly, is reported.
 pub(super) fn can_go_offline(error: &Error) -> bool {
     match error {
         Error::Transport(_) => true,
-        Error::Refused { source, .. } => source.is_no_document() || matches!(source, TrustError::Rollback { .. }),
+        Error::Refused { source, .. } => source.is_unsigned() || matches!(source, TrustError::Rollback { .. }),
         _ => false,
     }
 }

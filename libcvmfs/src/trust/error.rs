@@ -257,9 +257,9 @@ impl TrustError {
         self.origin() == Origin::Content
     }
 
-    /// Whether the bytes are no signed document at all: something between us and the server answered in its place (a
-    /// login page, say), or the server is broken. Nobody who is trusted said anything, as if nobody had answered.
-    pub fn is_no_document(&self) -> bool {
+    /// Whether nobody who is trusted said what was received: the bytes are no document at all (a login page in its
+    /// place, say), they were cut or altered on the way, or signed by a stranger. It is worth no more than silence.
+    pub fn is_unsigned(&self) -> bool {
         matches!(
             self,
             TrustError::Empty(_)
@@ -269,6 +269,11 @@ impl TrustError {
                 | TrustError::HashLine { .. }
                 | TrustError::LetterHash { .. }
                 | TrustError::NoSignature(_)
+                | TrustError::IncompleteManifest(_)
+                | TrustError::ManifestField { .. }
+                | TrustError::ManifestSignature { .. }
+                | TrustError::WhitelistLine { .. }
+                | TrustError::WhitelistSignature { .. }
         )
     }
 
