@@ -39,10 +39,12 @@ pub(crate) unsafe fn virtual_or<'p, R: Answer>(
     if let Some(spelled) = unsafe { place::spelled(dir, path) } {
         return Ok(spelled);
     }
+    let before = errno::get();
     let result = native(dir, path);
     if result.is_failure() && place::may_lead_here(errno::get()) {
         // SAFETY: passed on.
         if let Some(found) = unsafe { place::host_link(dir, path) } {
+            errno::set(before);
             return Ok(Cow::Owned(found));
         }
     }

@@ -1,0 +1,10 @@
+complete -c cvmfs-run -s o -d 'Set an official parameter, such as CVMFS_HTTP_PROXY; beats environment and configuration files' -r
+complete -c cvmfs-run -l mode -d 'How the program is made to see /cvmfs' -r -f -a "auto\t'The best that works here'
+preload\t'The preload library: dynamically linked glibc programs'"
+complete -c cvmfs-run -l serve -d 'Be the helper process that listens at this socket' -r -F
+complete -c cvmfs-run -l generate -d 'Write manual page and shell completions into this directory' -r -F
+complete -c cvmfs-run -l demo -d 'Use the demo repository that is part of this program; needs no network and no configuration'
+complete -c cvmfs-run -s v -l verbose -d 'Tell where library, helper, cache and log are'
+complete -c cvmfs-run -l execute -d 'Replace this process by the program'
+complete -c cvmfs-run -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cvmfs-run -s V -l version -d 'Print version'

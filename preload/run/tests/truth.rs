@@ -1,0 +1,180 @@
+//! Everything about every path, by ordinary programs, against what the official client said.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{SMALL, User, output};
+use cvmfs_tests::fixtures::{self, FileType, Truth, truth};
+use cvmfs_tests::server::WebRoot;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+fn user() -> User {
+    User::of_small().env("CVMFS_ANCHOR_VAR", "anchor_value")
+}
+
+fn records() -> BTreeMap<Vec<u8>, Truth> {
+    truth("small.test.example", None).map(|record| (record.path.clone(), record)).collect()
+}
+
+fn letter(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Reg => "f",
+        FileType::Dir => "d",
+        FileType::Lnk => "l",
+        FileType::Fifo => "p",
+        FileType::Sock => "s",
+        FileType::Blk => "b",
+        FileType::Chr => "c",
+    }
+}
+
+/// What `find -printf` should say of a path.
+fn line(record: &Truth) -> String {
+    let (seconds, nanoseconds) = (record.mtime_ns.div_euclid(1_000_000_000), record.mtime_ns.rem_euclid(1_000_000_000));
+    let target = record.target.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    // The only time before 1970 that find prints is the one it shows as a whole number and a fraction of its own.
+    format!(
+        "{} {:o} {} {} {} {} {seconds}.{nanoseconds:09}0 {target}",
+        letter(record.file_type),
+        record.mode,
+        record.uid,
+        record.gid,
+        record.nlink,
+        record.size
+    )
+}
+
+fn compare_with_find(user: &User) {
+    let format = r"%P\0%y %m %U %G %n %s %T@ %l\0";
+    let found = output(user.run("find").args([SMALL, "-printf", format]));
+    let mut fields = found.stdout.split(|&b| b == 0);
+    let mut seen = BTreeMap::new();
+    while let (Some(path), Some(facts)) = (fields.next(), fields.next()) {
+        seen.insert([b"/", path].concat(), String::from_utf8_lossy(facts).into_owned());
+    }
+    let expected: BTreeMap<Vec<u8>, String> = records().iter().map(|(path, r)| (path.clone(), line(r))).collect();
+    let name = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    for (path, facts) in &expected {
+        assert_eq!(seen.get(path), Some(facts), "{}", name(path));
+    }
+    for path in seen.keys() {
+        assert!(expected.contains_key(path), "{} should not be listed", name(path));
+    }
+}
+
+/// "Type, permissions, owner, group, number of links, size, modification time to the nanosecond and link target are
+/// those of the catalog."
+#[test]
+fn find_says_what_the_official_client_says() {
+    compare_with_find(&user());
+}
+
+#[test]
+fn it_is_the_same_over_http() {
+    let fixture = fixtures::repository("small.test.example");
+    let server = WebRoot::serve("small.test.example", &fixture.web_root);
+    let user = User::with(vec![
+        ("CVMFS_SERVER_URL".into(), server.server_url()),
+        ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
+        ("CVMFS_PUBLIC_KEY".into(), fixture.public_key.display().to_string()),
+    ])
+    .env("CVMFS_ANCHOR_VAR", "anchor_value");
+    compare_with_find(&user);
+}
+
+/// "What a program reads is a file of the cache, by the kernel's own descriptor."
+#[test]
+fn contents_are_the_published_ones() {
+    let user = user();
+    let sums = output(user.run("find").args([SMALL, "-type", "f", "-exec", "sha256sum", "-z", "{}", "+"]));
+    let mut seen = BTreeMap::new();
+    for line in sums.stdout.split(|&b| b == 0).filter(|line| !line.is_empty()) {
+        let (sum, path) = (&line[..64], &line[66 + SMALL.len()..]);
+        seen.insert(path.to_vec(), String::from_utf8_lossy(sum).into_owned());
+    }
+    let expected: BTreeMap<Vec<u8>, String> =
+        records().into_iter().filter_map(|(path, record)| Some((path, record.sha256?))).collect();
+    assert!(expected.len() > 2000);
+    assert_eq!(seen, expected);
+}
+
+fn compare_with_copy(copy: &Path) {
+    let records = records();
+    let format = r"%P\0%y %m %s %T@ %l\0";
+    let found = output(std::process::Command::new("find").arg(copy).args(["-printf", format]));
+    let mut fields = found.stdout.split(|&b| b == 0);
+    let mut count = 0;
+    while let (Some(path), Some(facts)) = (fields.next(), fields.next()) {
+        let record = &records[&[b"/", path].concat()];
+        let facts = String::from_utf8_lossy(facts).into_owned();
+        let expected = line(record);
+        let mut words: Vec<&str> = expected.splitn(8, ' ').collect();
+        words.drain(2..5);
+        let mut facts: Vec<&str> = facts.splitn(5, ' ').collect();
+        if record.file_type == FileType::Dir {
+            // A directory's own size is the file system's business.
+            (words[2], facts[2]) = ("", "");
+        }
+        assert_eq!(facts, words, "{}", String::from_utf8_lossy(path));
+        if let Some(sha256) = &record.sha256 {
+            let bytes = std::fs::read(copy.join(std::ffi::OsStr::from_bytes(path))).unwrap();
+            use sha2::Digest as _;
+            let sum: String = sha2::Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(&sum, sha256, "{}", String::from_utf8_lossy(path));
+        }
+        count += 1;
+    }
+    assert!(count + 1 >= records.len(), "{count} of {} were copied", records.len());
+}
+
+fn is_root() -> bool {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+#[test]
+fn cp_copies_everything() {
+    if !is_root() {
+        return cvmfs_tests::tools::skip("only root can copy devices and owners");
+    }
+    let user = user();
+    let copy = user.home.path().join("copy");
+    output(user.run("cp").arg("-a").arg(SMALL).arg(&copy));
+    compare_with_copy(&copy);
+}
+
+#[test]
+fn tar_packs_everything() {
+    if !is_root() {
+        return cvmfs_tests::tools::skip("only root can unpack devices and owners");
+    }
+    let user = user();
+    let copy = user.home.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    let script = format!("set -o pipefail; tar -C {SMALL} -c --format=posix . | tar -C {} -x -p", copy.display());
+    user.sh(&script);
+    compare_with_copy(&copy);
+}
+
+/// "Extended attributes are listed and read as the official client does."
+#[test]
+fn extended_attributes_are_those_of_the_catalog() {
+    let mut script = String::from("import json\ndef check(path, xattrs):\n    path = os.fsencode('");
+    script.push_str(SMALL);
+    script.push_str(
+        "') + bytes(path)\n    names = os.listxattr(path, follow_symlinks=False)\n    assert sorted(names) == sorted(xattrs), (path, names)\n    for name, value in xattrs.items():\n        assert os.getxattr(path, name, follow_symlinks=False) == bytes(value), (path, name)\n",
+    );
+    let mut count = 0;
+    for record in records().values().filter(|record| record.path != b"/" && !record.xattrs.is_empty()) {
+        script.push_str(&format!("check({:?}, {{", record.path));
+        for (name, value) in &record.xattrs {
+            script.push_str(&format!("{name:?}: {value:?}, "));
+        }
+        script.push_str("})\n");
+        count += 1;
+    }
+    assert!(count > 1);
+    user().python(&script);
+}
