@@ -10,6 +10,9 @@ use super::url::{Authority, Scheme, escape_path};
 use crate::object::{ReceiveError, Receiver};
 use std::time::{Duration, Instant};
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod replay;
+
 /// Redirects followed when they are followed at all.
 const MAX_REDIRECTS: usize = 4;
 /// An error page up to this length is read to its end, so that the connection can be used again.
@@ -315,7 +318,7 @@ impl Fetcher {
                 }
                 Err(HeadError::NotHttp(reason)) => return Err(Fault::NotHttp(reason)),
             };
-            let result = self.take_response(&mut wire, &mut pace, &head, request, receiver);
+            let result = take_response(&mut wire, &mut pace, &head, request, self.follow_redirects, receiver);
             if let Ok((_, true)) | Err((_, true)) = &result
                 && head.keep_alive
                 && wire.ahead().is_empty()
@@ -325,33 +328,32 @@ impl Fetcher {
             return result.map(|(exchange, _)| exchange).map_err(|(fault, _)| fault);
         }
     }
-
-    /// Takes the body in; the flag says whether it was read to its end.
-    fn take_response(
-        &self,
-        wire: &mut Wire,
-        pace: &mut Pace,
-        head: &Head,
-        request: &Request<'_>,
-        receiver: &mut dyn Receiver,
-    ) -> Result<(Exchange, bool), (Fault, bool)> {
-        if let (301 | 302 | 303 | 307 | 308, true, Some(location)) =
-            (head.status, self.follow_redirects, &head.location)
-        {
-            return Ok((Exchange::Redirect(location.clone()), drain(wire, pace, head)));
-        }
-        if !(200..300).contains(&head.status) {
-            let fault = Fault::Status { status: head.status, proxy_error: head.proxy_error.clone() };
-            return Err((fault, drain(wire, pace, head)));
-        }
-        let mut body = Body::new(head.framing);
-        match take_body(wire, pace, head, &mut body, request, receiver) {
-            Ok(delivered) => Ok((Exchange::Delivered(delivered), body.is_done())),
-            Err(fault) => Err((fault, body.is_done())),
-        }
-    }
 }
 
+/// Takes the body in; the flag says whether it was read to its end.
+fn take_response(
+    wire: &mut Wire,
+    pace: &mut Pace,
+    head: &Head,
+    request: &Request<'_>,
+    follow_redirects: bool,
+    receiver: &mut dyn Receiver,
+) -> Result<(Exchange, bool), (Fault, bool)> {
+    if let (301 | 302 | 303 | 307 | 308, true, Some(location)) =
+        (head.status, follow_redirects, &head.location)
+    {
+        return Ok((Exchange::Redirect(location.clone()), drain(wire, pace, head)));
+    }
+    if !(200..300).contains(&head.status) {
+        let fault = Fault::Status { status: head.status, proxy_error: head.proxy_error.clone() };
+        return Err((fault, drain(wire, pace, head)));
+    }
+    let mut body = Body::new(head.framing);
+    match take_body(wire, pace, head, &mut body, request, receiver) {
+        Ok(delivered) => Ok((Exchange::Delivered(delivered), body.is_done())),
+        Err(fault) => Err((fault, body.is_done())),
+    }
+}
 enum Exchange {
     Delivered(Delivered),
     Redirect(String),

@@ -45,6 +45,10 @@ mod status;
 mod tls;
 mod url;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use fetch::replay::http_reply_fuzz;
+
 pub use error::{FailedFetch, Failure, TransportError};
 pub use host_chain::{Host, HostChainError, split_host_chain};
 pub use proxy_list::{ElementError, ProxyAddress, ProxyGroup, ProxyList, ProxyListError, ProxySpec};

@@ -55,10 +55,12 @@ pub(in crate::transport) fn read_head(wire: &mut Wire, pace: &mut Pace) -> Resul
     let mut skipped = 0;
     loop {
         let (head, length) = loop {
-            if let Some(found) = parse(wire.ahead())? {
+            // How much came at once must not matter.
+            let ahead = wire.ahead();
+            if let Some(found) = parse(&ahead[..ahead.len().min(MAX_HEAD_BYTES)])? {
                 break found;
             }
-            if wire.ahead().len() > MAX_HEAD_BYTES {
+            if ahead.len() >= MAX_HEAD_BYTES {
                 return Err(HeadError::NotHttp(format!("the header is longer than {MAX_HEAD_BYTES} bytes")));
             }
             if !wire.fill(pace)? {

@@ -120,6 +120,9 @@ impl Write for TimedTcp {
 enum Channel {
     Plain(TimedTcp),
     Tls(Box<StreamOwned<ClientConnection, TimedTcp>>),
+    /// What each read brings, then the end of the stream.
+    #[cfg(any(test, fuzzing))]
+    Script(std::collections::VecDeque<Vec<u8>>),
 }
 
 /// A connection with the bytes that were read ahead.
@@ -163,19 +166,42 @@ impl Wire {
         Ok(Wire { channel: Channel::Tls(Box::new(stream)), ..self })
     }
 
-    fn timed(&mut self) -> &mut TimedTcp {
+    /// A connection from memory: a read brings `piece` bytes of `reply`, at most [`READ_SIZE`].
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::transport) fn script(reply: &[u8], piece: usize) -> Wire {
+        Wire {
+            channel: Channel::Script(reply.chunks(piece.clamp(1, READ_SIZE)).map(<[u8]>::to_vec).collect()),
+            ahead: Vec::new(),
+            taken: 0,
+            scratch: Vec::new(),
+            used: false,
+            idle_since: Instant::now(),
+        }
+    }
+
+    fn timed(&mut self) -> Option<&mut TimedTcp> {
         match &mut self.channel {
-            Channel::Plain(timed) => timed,
-            Channel::Tls(stream) => &mut stream.sock,
+            Channel::Plain(timed) => Some(timed),
+            Channel::Tls(stream) => Some(&mut stream.sock),
+            #[cfg(any(test, fuzzing))]
+            Channel::Script(_) => None,
+        }
+    }
+
+    fn set_until(&mut self, until: Instant) {
+        if let Some(timed) = self.timed() {
+            timed.until = until;
         }
     }
 
     /// Sends everything. The time counts against the pace like that of a read.
     pub(in crate::transport) fn send(&mut self, bytes: &[u8], pace: &mut Pace) -> Result<(), WireError> {
-        self.timed().until = pace.until();
+        self.set_until(pace.until());
         let sent = match &mut self.channel {
             Channel::Plain(timed) => timed.write_all(bytes),
             Channel::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+            #[cfg(any(test, fuzzing))]
+            Channel::Script(_) => Ok(()),
         };
         match sent {
             Ok(()) => Ok(()),
@@ -220,10 +246,15 @@ impl Wire {
     /// Reads past the buffer, which must be empty; zero at the end of the stream.
     fn read(&mut self, buffer: &mut [u8], pace: &mut Pace) -> Result<usize, WireError> {
         loop {
-            self.timed().until = pace.until();
+            self.set_until(pace.until());
             let got = match &mut self.channel {
                 Channel::Plain(timed) => timed.read(buffer),
                 Channel::Tls(stream) => stream.read(buffer),
+                #[cfg(any(test, fuzzing))]
+                Channel::Script(pieces) => pieces.pop_front().map_or(Ok(0), |piece| {
+                    buffer[..piece.len()].copy_from_slice(&piece);
+                    Ok(piece.len())
+                }),
             };
             match got {
                 Ok(bytes) => {
@@ -244,7 +275,7 @@ impl Wire {
         if !self.ahead().is_empty() {
             return false;
         }
-        let tcp = &self.timed().tcp;
+        let Some(TimedTcp { tcp, .. }) = self.timed() else { return false };
         let mut byte = [0u8; 1];
         if tcp.set_nonblocking(true).is_err() {
             return false;
