@@ -339,9 +339,7 @@ fn take_response(
     follow_redirects: bool,
     receiver: &mut dyn Receiver,
 ) -> Result<(Exchange, bool), (Fault, bool)> {
-    if let (301 | 302 | 303 | 307 | 308, true, Some(location)) =
-        (head.status, follow_redirects, &head.location)
-    {
+    if let (301 | 302 | 303 | 307 | 308, true, Some(location)) = (head.status, follow_redirects, &head.location) {
         return Ok((Exchange::Redirect(location.clone()), drain(wire, pace, head)));
     }
     if !(200..300).contains(&head.status) {
