@@ -108,6 +108,11 @@ impl Client {
         self.mounter.config(&fqrn)
     }
 
+    /// The configuration that is common to all repositories.
+    pub fn common_config(&self) -> Result<Config, Error> {
+        Ok(self.mounter.loader.common()?)
+    }
+
     /// The repositories mounted so far.
     pub fn mounted(&self) -> Vec<Repository> {
         self.mounter.mounted.read().values().filter_map(|slot| slot.repository.get().cloned()).collect()

@@ -14,6 +14,8 @@
 //! | [`transport`] | objects over HTTP: hosts, proxies, fail-over |
 //! | [`cache`] | the content-addressed store on disk |
 //! | [`object`], [`hash`] | names, suffixes, compression; content and path hashes |
+//! | [`prefetch`] | trees and lists into the cache, in parallel |
+//! | [`diff`] | what changed between two snapshots |
 //! | [`demo`] | an embedded repository to try things with |
 //! | [`config`] | the official parameters, their files and their types |
 
@@ -23,6 +25,7 @@ pub mod client;
 pub mod config;
 mod database;
 pub mod demo;
+pub mod diff;
 mod errno;
 pub mod error;
 pub mod fetch;
@@ -32,6 +35,7 @@ pub mod history;
 pub mod identity;
 pub mod namespace;
 pub mod object;
+pub mod prefetch;
 pub mod repository;
 pub mod snapshot;
 pub mod transport;

@@ -56,7 +56,10 @@ impl Cache {
     pub fn load_letter(&self, fqrn: &Fqrn, name: &str) -> Result<Option<Vec<u8>>, CacheError> {
         check_name(name)?;
         let path = format!("letters/{fqrn}/{name}");
-        for dir in std::iter::once(&self.top).chain(&self.lower).filter_map(|layer| layer.local.as_ref()) {
+        // A preloaded cache brings letters of its own, also where this process keeps its files elsewhere.
+        let brought = self.top.objects.open_existing(super::open::LOCAL);
+        let own = std::iter::once(&self.top).chain(&self.lower).filter_map(|layer| layer.local.as_ref());
+        for dir in own.chain(&brought) {
             if let Some(bytes) = read_small(dir, &path, LARGEST_LETTER)? {
                 return Ok(Some(bytes));
             }

@@ -73,3 +73,13 @@ fn check(mapping: &Mapping, catalog: &CatalogRef) -> Result<(), String> {
     let index = Index::open(mapping, &digest(&catalog.hash)).map_err(|error| error.to_string())?;
     index.verify_checksum().map_err(|error| error.to_string())
 }
+
+/// Whether a cached file is an index whose own check sum is right, whatever catalog it is of.
+pub fn is_intact_index(file: &std::fs::File) -> bool {
+    use std::os::unix::fs::FileExt as _;
+    let Ok(length) = file.metadata().map(|metadata| metadata.len()) else { return false };
+    let Ok(length) = usize::try_from(length) else { return false };
+    let mut image = vec![0; length];
+    file.read_exact_at(&mut image, 0).is_ok()
+        && Index::open_any(&image).is_ok_and(|index| index.verify_checksum().is_ok())
+}

@@ -3,12 +3,14 @@
 mod assemble;
 mod index;
 
+pub use index::is_intact_index;
+
 use crate::Error;
 use crate::cache::{self, Cache, CachedFile, FetchError, Key, Transaction};
 use crate::hash::ContentHash;
 use crate::object::decode::{Decoder, Expected, Output, SmallBody};
 use crate::object::{Compression, ObjectKind, ObjectName, Receiver};
-use crate::snapshot::{Content, Parts};
+use crate::snapshot::{Chunk, Content, Parts};
 use crate::transport::{Request, Transport};
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -190,11 +192,32 @@ impl Fetcher {
 
     /// Whether a regular file is in the cache, whole.
     pub fn has(&self, content: &Content) -> Result<bool, Error> {
-        let key = match &content.parts {
+        Ok(self.cache.find(&Fetcher::key(content), Some(content.size))?.is_some())
+    }
+
+    /// What a regular file is called in the cache.
+    pub fn key(content: &Content) -> Key {
+        match &content.parts {
             Parts::Whole(hash) => Key::Object(*hash),
             Parts::Chunks(chunks) => assemble::key(content, chunks),
-        };
-        Ok(self.cache.find(&key, Some(content.size))?.is_some())
+        }
+    }
+
+    /// The chunks of a file; none if it is stored in one piece.
+    pub fn chunks(content: &Content) -> &[Chunk] {
+        match &content.parts {
+            Parts::Whole(_) => &[],
+            Parts::Chunks(chunks) => chunks,
+        }
+    }
+
+    /// One chunk of a file as an object of its own, as official clients keep it.
+    pub fn chunk_object(&self, content: &Content, chunk: &Chunk) -> Result<CachedFile, Error> {
+        let label = String::from_utf8_lossy(&content.path);
+        let name = ObjectName::new(chunk.hash, ObjectKind::Partial);
+        let expected = Expected::sized(name, content.compression, chunk.size);
+        let wanted = Wanted { expected, path: &name.path(), label: &label, range: None, external: false };
+        self.cached(&wanted, content.volatile)
     }
 
     fn cached(&self, wanted: &Wanted<'_>, volatile: bool) -> Result<CachedFile, Error> {

@@ -2,17 +2,21 @@
 
 mod configure;
 mod letters;
+mod probe;
 mod select;
 mod status;
+
+pub use probe::{Probe, probe_routes};
 
 use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, table};
 use crate::fetch::Fetcher;
 use crate::fqrn::Fqrn;
+use crate::hash::ContentHash;
 use crate::history::{History, Tag};
 use crate::namespace::Presentation;
-use crate::snapshot::{Identity, Snapshot};
+use crate::snapshot::{Choice, Identity, Snapshot};
 use crate::transport::discovery::{PacEvaluator, discover};
 use crate::transport::{self, Transport, TransportError};
 use crate::trust::{Floors, VerifiedManifest};
@@ -266,6 +270,22 @@ impl Repository {
     pub fn snapshot_of_tag(&self, name: &str) -> Result<Arc<Snapshot>, Error> {
         let history = self.history()?;
         let identity = self.0.selector.tagged(&history, name)?;
+        self.snapshot_of(identity)
+    }
+
+    /// The snapshot with this root catalog.
+    pub fn snapshot_of_root(&self, root_hash: ContentHash) -> Result<Arc<Snapshot>, Error> {
+        self.snapshot_of(Identity {
+            fqrn: self.fqrn().clone(),
+            root_hash,
+            catalog_size: None,
+            revision: 0,
+            published: None,
+            choice: Choice::RootHash,
+        })
+    }
+
+    fn snapshot_of(&self, identity: Identity) -> Result<Arc<Snapshot>, Error> {
         Ok(Arc::new(Snapshot::open(identity, self.0.source.clone(), self.0.presentation.clone())?))
     }
 }
@@ -299,6 +319,11 @@ fn open_newest(
     selector.accept(&selected)?;
     source.mounted(&selected);
     Ok((selected, snapshot))
+}
+
+/// Opens the cache that a configuration names, without mounting anything.
+pub fn open_cache(config: &Config) -> Result<Cache, Error> {
+    Ok(Cache::open(&configure::cache(config)?)?)
 }
 
 fn time_to_live(snapshot: &Snapshot, max_ttl: Option<Duration>, offline: bool) -> Duration {

@@ -167,7 +167,7 @@ impl Transport {
             },
             machine: Mutex::new(machine),
             group_expiry: Mutex::new(group_expiry),
-            slots: Slots { free: Mutex::new(max_connections), freed: Condvar::new() },
+            slots: Slots { used_of: Mutex::new((0, max_connections)), freed: Condvar::new() },
             names,
             counters,
             max_ipaddr_per_proxy: settings.max_ipaddr_per_proxy,
@@ -175,6 +175,12 @@ impl Transport {
             geo: settings.geo,
             random: Mutex::new(random),
         })
+    }
+
+    /// Lets at least this many requests run at the same time from now on, over connections that are kept.
+    pub fn allow_connections(&self, connections: usize) {
+        self.fetcher.pool.allow(connections);
+        self.slots.allow(connections);
     }
 
     /// Fetches an object from whoever can deliver it, trying hosts and proxies by the rules.
@@ -405,18 +411,25 @@ fn local_error(request: &Request<'_>, fault: Fault) -> TransportError {
 /// Limits the number of transfers under way.
 #[derive(Debug)]
 struct Slots {
-    free: Mutex<usize>,
+    /// Transfers under way, and how many there may be.
+    used_of: Mutex<(usize, usize)>,
     freed: Condvar,
 }
 
 impl Slots {
     fn take(&self) -> Slot<'_> {
-        let mut free = self.free.lock();
-        while *free == 0 {
-            self.freed.wait(&mut free);
+        let mut used_of = self.used_of.lock();
+        while used_of.0 >= used_of.1 {
+            self.freed.wait(&mut used_of);
         }
-        *free -= 1;
+        used_of.0 += 1;
         Slot { slots: self }
+    }
+
+    fn allow(&self, transfers: usize) {
+        let mut used_of = self.used_of.lock();
+        used_of.1 = used_of.1.max(transfers);
+        self.freed.notify_all();
     }
 }
 
@@ -426,7 +439,7 @@ struct Slot<'s> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        *self.slots.free.lock() += 1;
+        self.slots.used_of.lock().0 -= 1;
         self.slots.freed.notify_one();
     }
 }

@@ -1,5 +1,6 @@
 //! Connections kept open between requests.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Wire;
 use crate::transport::url::Authority;
 use parking_lot::Mutex;
@@ -25,13 +26,18 @@ pub(in crate::transport) struct PoolKey {
 #[derive(Debug, Default)]
 pub(in crate::transport) struct Pool {
     idle: Mutex<HashMap<PoolKey, Vec<Wire>>>,
-    max_idle: usize,
+    max_idle: AtomicUsize,
 }
 
 impl Pool {
     /// A pool for at most `max_idle` connections.
     pub(in crate::transport) fn new(max_idle: usize) -> Pool {
-        Pool { idle: Mutex::default(), max_idle }
+        Pool { idle: Mutex::default(), max_idle: AtomicUsize::new(max_idle) }
+    }
+
+    /// Keeps at least this many from now on.
+    pub(in crate::transport) fn allow(&self, connections: usize) {
+        self.max_idle.fetch_max(connections, Ordering::Relaxed);
     }
 
     /// The connection that was used last, if it still works.
@@ -50,7 +56,7 @@ impl Pool {
         wire.idle_since = std::time::Instant::now();
         let mut idle = self.idle.lock();
         idle.entry(key).or_default().push(wire);
-        while idle.values().map(Vec::len).sum::<usize>() > self.max_idle {
+        while idle.values().map(Vec::len).sum::<usize>() > self.max_idle.load(Ordering::Relaxed) {
             let oldest = idle
                 .iter()
                 .filter_map(|(key, wires)| Some((wires.first()?.idle_since, key.clone())))
