@@ -216,7 +216,8 @@ impl Fetcher {
         let label = String::from_utf8_lossy(&content.path);
         let name = ObjectName::new(chunk.hash, ObjectKind::Partial);
         let expected = Expected::sized(name, content.compression, chunk.size);
-        let wanted = Wanted { expected, path: &name.path(), label: &label, range: None, external: false };
+        let path = name.path();
+        let wanted = Wanted { expected, path: path.as_bytes(), label: &label, range: None, external: false };
         self.cached(&wanted, content.volatile)
     }
 

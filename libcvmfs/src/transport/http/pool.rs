@@ -1,11 +1,11 @@
 //! Connections kept open between requests.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Wire;
 use crate::transport::url::Authority;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A connection idle for longer is closed; squid keeps them for two minutes.
