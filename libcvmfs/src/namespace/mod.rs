@@ -17,7 +17,7 @@ pub use cvmfs_index::walk::LastLink;
 pub use list::{ListItem, Listing};
 pub use node::Node;
 pub use owner::{IdMap, IdMapError, Owners};
-pub use presentation::{MagicListing, Presentation};
+pub use presentation::{Caller, MagicListing, Presentation};
 pub use variables::Variables;
 
 use crate::Error;
@@ -124,6 +124,9 @@ impl Namespace {
         let Some(snapshot) = self.mounts.mount(name)? else { return Ok(None) };
         let Some(place) = snapshot.find_plain(inside) else { return Ok(None) };
         let node = Node::entry(self.clone(), snapshot, place);
+        if !node.is_reachable() {
+            return Err(Error::AccessDenied);
+        }
         let followed = last == LastLink::Follow && node.kind() == FileKind::Symlink;
         Ok((!followed).then_some(node))
     }

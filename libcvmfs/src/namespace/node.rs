@@ -22,6 +22,11 @@ const TOP_INO: u64 = 1;
 /// Device number of the tree's top.
 const TOP_DEV: u64 = 1 << 51;
 
+/// Permission to read.
+const READ: u32 = 4;
+/// Permission to search a directory.
+pub(super) const SEARCH: u32 = 1;
+
 impl Node {
     pub(super) fn top(namespace: Namespace) -> Node {
         Node { namespace, place: None }
@@ -77,6 +82,21 @@ impl Node {
         }
     }
 
+    /// Whether the caller has these permission bits (4 read, 2 write, 1 execute or search); everybody has all where
+    /// permissions are not checked.
+    pub fn permits(&self, wanted: u32) -> bool {
+        match self.place.as_ref().and_then(|(snapshot, _)| snapshot.presentation().checked.as_ref()) {
+            Some(caller) => self.attributes().permits(caller.uid, &caller.groups, wanted),
+            None => true,
+        }
+    }
+
+    /// Whether the caller may search every directory above.
+    pub(super) fn is_reachable(&self) -> bool {
+        let checked = self.place.as_ref().is_some_and(|(snapshot, _)| snapshot.presentation().checked.is_some());
+        !checked || std::iter::successors(self.parent(), Node::parent).all(|directory| directory.permits(SEARCH))
+    }
+
     /// Its absolute path, starting with the mount directory.
     pub fn path(&self) -> Vec<u8> {
         let mut path = self.namespace.mount_dir().to_vec();
@@ -117,6 +137,9 @@ impl Node {
     pub fn list(&self) -> Result<Listing, Error> {
         if self.kind() != FileKind::Directory {
             return Err(Error::NotDirectory);
+        }
+        if !self.permits(READ) {
+            return Err(Error::AccessDenied);
         }
         let Some((snapshot, place)) = &self.place else {
             let known = self.namespace.known();
@@ -186,6 +209,9 @@ impl Node {
     /// Opens a regular file: a read-only descriptor of its plain bytes, at offset 0.
     pub fn open(&self) -> Result<File, Error> {
         let content = self.content()?;
+        if !self.permits(READ) {
+            return Err(Error::AccessDenied);
+        }
         let (snapshot, _) = self.place.as_ref().ok_or(Error::IsDirectory)?;
         snapshot.source().open(&content)
     }

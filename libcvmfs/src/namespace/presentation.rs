@@ -16,6 +16,15 @@ pub enum MagicListing {
     Always,
 }
 
+/// Somebody whose access is decided by permission bits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// Effective user id, not root's.
+    pub uid: u32,
+    /// All group ids.
+    pub groups: Vec<u32>,
+}
+
 /// Everything that changes how entries look without changing what they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Presentation {
@@ -25,6 +34,8 @@ pub struct Presentation {
     pub variables: Variables,
     /// `CVMFS_WORLD_READABLE`: everybody may read everything.
     pub world_readable: bool,
+    /// `CVMFS_CHECK_PERMISSIONS`: whose access the permission bits decide; nobody's if absent.
+    pub checked: Option<Caller>,
     /// `CVMFS_MAGIC_XATTRS_VISIBILITY`.
     pub magic_listing: MagicListing,
     /// `CVMFS_XATTR_PROTECTED_XATTRS`: computed attributes that only root and privileged groups may read.

@@ -1,5 +1,6 @@
 //! The namespace as the walk of `cvmfs-index` sees it.
 
+use super::node::SEARCH;
 use super::{FileKind, Namespace, Node};
 use crate::Error;
 use cvmfs_index::walk::{Kind, World};
@@ -34,6 +35,10 @@ impl World for Walker<'_> {
             FileKind::Symlink => Kind::Symlink,
             _ => Kind::Other,
         }
+    }
+
+    fn may_search(&self, node: &Node) -> bool {
+        node.permits(SEARCH)
     }
 
     fn target(&self, node: &Node, buffer: &mut [u8]) -> Result<usize, Error> {

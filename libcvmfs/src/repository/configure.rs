@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::cache;
 use crate::config::{Config, ConfigError, table};
-use crate::namespace::{IdMap, MagicListing, Owners, Presentation, Variables};
+use crate::namespace::{Caller, IdMap, MagicListing, Owners, Presentation, Variables};
 use crate::transport::discovery::DiscoverySettings;
 use crate::transport::dns::parse_dns_servers;
 use crate::transport::{self, DnsSettings, GeoSettings, IpFamily, ProxyList, TlsSettings, split_host_chain};
@@ -138,6 +138,12 @@ pub(super) fn discovery(config: &Config, workspace: Option<&Path>) -> DiscoveryS
     }
 }
 
+/// Upper bound of the time between two looks for a newer revision.
+pub(super) fn max_ttl(config: &Config) -> Result<Option<Duration>, Error> {
+    let limits = [config.duration(&table::MAX_TTL)?, config.duration(&table::MAX_TTL_SECS)?];
+    Ok(limits.into_iter().flatten().filter(|ttl| !ttl.is_zero()).min())
+}
+
 /// The cache.
 pub(super) fn cache(config: &Config) -> Result<cache::Settings, Error> {
     let directory = config.cache_directory()?;
@@ -212,6 +218,10 @@ pub(super) fn presentation(config: &Config) -> Result<Presentation, Error> {
         },
         variables: Variables::from_iter(variables),
         world_readable: config.on(&table::WORLD_READABLE)?,
+        checked: match crate::identity::of_process() {
+            (uid, groups) if uid != 0 && config.on(&table::CHECK_PERMISSIONS)? => Some(Caller { uid, groups }),
+            _ => None,
+        },
         magic_listing,
         protected_xattrs: config.list(&table::XATTR_PROTECTED_XATTRS)?,
         privileged_gids: privileged_gids.map_err(|_| Error::Setting {

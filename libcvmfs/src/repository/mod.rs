@@ -125,7 +125,7 @@ impl Repository {
         };
         let presentation = Arc::new(configure::presentation(&config)?);
         let source = Arc::new(status::FetchingSource::new(fetcher, &config)?);
-        let max_ttl = config.duration(&table::MAX_TTL)?.filter(|ttl| !ttl.is_zero());
+        let max_ttl = configure::max_ttl(&config)?;
         let updates = selector.follows_updates() && config.switch(&table::AUTO_UPDATE)? != Some(false);
         let (selected, snapshot) = open_newest(&selector, &source, &presentation, None)?;
         let ttl = updates.then(|| time_to_live(&snapshot, max_ttl, selected.offline.is_some()));

@@ -19,8 +19,10 @@ parameters! { Topic::Cache;
     CACHE_SHARED "CVMFS_CACHE_SHARED" Kind::Bool, "The same as `CVMFS_SHARED_CACHE`, and wins over it.";
     ALIEN_CACHE "CVMFS_ALIEN_CACHE" Kind::Path, "Cache directory without quota, written by any number of clients of any host.";
     CACHE_ALIEN "CVMFS_CACHE_ALIEN" Kind::Path, "The same as `CVMFS_ALIEN_CACHE`, and wins over it.";
-    SERVER_CACHE_MODE "CVMFS_SERVER_CACHE_MODE" Kind::Bool, "Cache behaviour of a publisher: links are not expanded.".code("no");
-    CACHE_SERVER_MODE "CVMFS_CACHE_SERVER_MODE" Kind::Bool, "The same as `CVMFS_SERVER_CACHE_MODE`, and wins over it.";
+    SERVER_CACHE_MODE "CVMFS_SERVER_CACHE_MODE" Kind::Bool, "Cache behaviour of a publisher: links are not expanded.".code("no")
+        .is(Status::NotSupported("it changes what a publishing machine mounts; publishing does not go through this client"));
+    CACHE_SERVER_MODE "CVMFS_CACHE_SERVER_MODE" Kind::Bool, "The same as `CVMFS_SERVER_CACHE_MODE`, and wins over it."
+        .is(Status::NotSupported("see `CVMFS_SERVER_CACHE_MODE`"));
     STREAMING_CACHE "CVMFS_STREAMING_CACHE" Kind::Bool, "Reads file contents without keeping them.".code("no")
         .is(Status::NotSupported("an open file is a descriptor of a cache file, so it has to be there"));
     STREAMING_CACHE_BUFFER_SIZE "CVMFS_STREAMING_CACHE_BUFFER_SIZE" Kind::Megabytes, "Memory of the streaming cache."

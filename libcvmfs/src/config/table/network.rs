@@ -24,7 +24,8 @@ parameters! { Topic::Network;
     MAX_SERVERS "CVMFS_MAX_SERVERS" Kind::Integer, "Keeps only the first hosts of the sorted list.";
     PROXY_TEMPLATE "CVMFS_PROXY_TEMPLATE" Kind::Text, "Text sent to the Geo API in place of the proxy's name.";
     PROXY_SHARD "CVMFS_PROXY_SHARD" Kind::Bool, "Spreads objects over the proxies of a group by their hash.".code("no");
-    PROXY_SHARDING_POLICY "CVMFS_PROXY_SHARDING_POLICY" Kind::Choice(&["EXTERNAL"]), "Which transfers are spread.";
+    PROXY_SHARDING_POLICY "CVMFS_PROXY_SHARDING_POLICY" Kind::Choice(&["EXTERNAL"]), "Which transfers are spread."
+        .is(Status::NotSupported("`EXTERNAL` is a plug-in point of the official client, for which no plug-in is public"));
     MAX_IPADDR_PER_PROXY "CVMFS_MAX_IPADDR_PER_PROXY" Kind::Integer, "Addresses used of one proxy name.";
     IPFAMILY_PREFER "CVMFS_IPFAMILY_PREFER" Kind::Choice(&["4", "6"]), "Kind of addresses of proxies to prefer.".code("4");
     IPV4_ONLY "CVMFS_IPV4_ONLY" Kind::Text, "When set at all, only IPv4 addresses are used.";
