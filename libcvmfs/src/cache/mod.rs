@@ -45,6 +45,7 @@ pub use fsck::{Damage, Damaged, FsckOptions, FsckProgress, ReadData, Report};
 pub use key::{Key, Namespace};
 pub use letter::Breadcrumb;
 pub use map::Mapping;
+pub use open::is_managed_by_official_client;
 pub use quota::{Status, Trimmed, Usage};
 pub use settings::{Durability, Expected, Locks, Mode, Settings};
 pub use transaction::Transaction;

@@ -11,6 +11,7 @@ pub(super) const LOCAL: &str = "local";
 pub(super) const TRANSACTIONS: &str = "txn";
 pub(super) const QUARANTINE: &str = "quarantaine";
 pub(super) const LOCKS: &str = "locks";
+const QUOTA_DATABASE: &str = "cachedb";
 
 const README: &str = "\
 This folder belongs to the cache directory beside or above it. It is written by libcvmfs and may be deleted while no\n\
@@ -129,8 +130,13 @@ fn check_owner(dir: &Dir, mode: Mode, settings: &Settings) -> Result<(), CacheEr
 }
 
 /// A quota database means that an official client counts what lies here; it would not know of our files.
+/// Whether an official client counts what lies in `directory`: then it is only read.
+pub fn is_managed_by_official_client(directory: &Path) -> bool {
+    directory.join(QUOTA_DATABASE).exists()
+}
+
 fn managed_by_official_client(dir: &Dir) -> Result<bool, CacheError> {
-    let found = dir.stat("cachedb").map_err(|e| CacheError::from_io(dir.path(), "examining cache", e))?;
+    let found = dir.stat(QUOTA_DATABASE).map_err(|e| CacheError::from_io(dir.path(), "examining cache", e))?;
     Ok(found.is_some())
 }
 

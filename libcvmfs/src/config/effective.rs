@@ -236,6 +236,11 @@ impl Config {
         Ok(base)
     }
 
+    /// The user's own cache directory, whatever is configured.
+    pub fn user_cache(&self) -> PathBuf {
+        user_cache(&self.environment)
+    }
+
     /// What variables in symbolic links see: the environment, all parameters, and `CVMFS_ARCH`.
     pub fn environment_for_symlinks(&self) -> BTreeMap<String, String> {
         let mut names = self.environment.clone();

@@ -160,6 +160,19 @@ pub(super) fn cache(config: &Config) -> Result<cache::Settings, Error> {
         Some(alien) => Some(alien),
         None => config.path(&table::ALIEN_CACHE)?,
     };
+    let shared = alien.as_ref().unwrap_or(&directory);
+    if !is_ours_to_write(shared) {
+        // A preloaded cache that we may only read is used as it is, and what it lacks goes to a place of our own.
+        let own = |base: PathBuf| base.join(config.fqrn().as_str());
+        let places = [workspace, alien.is_some().then(|| directory.clone()), Some(own(config.cache_base()?))];
+        let place = places.into_iter().flatten().find(|place| place != shared && is_ours_to_write(place));
+        return Ok(cache::Settings {
+            directory: place.unwrap_or_else(|| own(config.user_cache())),
+            lower: vec![shared.clone()],
+            quota_limit_bytes: quota,
+            ..base
+        });
+    }
     Ok(match alien {
         Some(alien) => cache::Settings {
             directory: alien,
@@ -168,19 +181,15 @@ pub(super) fn cache(config: &Config) -> Result<cache::Settings, Error> {
             quota_limit_bytes: None,
             ..base
         },
-        None => cache::Settings {
-            mode: if is_writable_or_absent(&directory) { cache::Mode::Private } else { cache::Mode::ReadOnly },
-            directory,
-            workspace,
-            quota_limit_bytes: quota,
-            ..base
-        },
+        None => cache::Settings { directory, workspace, quota_limit_bytes: quota, ..base },
     })
 }
 
-/// A preloaded cache that we may only read is used as it is.
-fn is_writable_or_absent(directory: &Path) -> bool {
-    !directory.exists() || rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
+/// Whether files can be put there: nobody else manages it, and it is writable or not there yet.
+fn is_ours_to_write(directory: &Path) -> bool {
+    !directory.exists()
+        || (rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
+            && !cache::is_managed_by_official_client(directory))
 }
 
 /// The master keys.
@@ -202,11 +211,17 @@ pub(super) fn presentation(config: &Config) -> Result<Presentation, Error> {
     let claimed_by = config.on(&table::CLAIM_OWNERSHIP)?.then(|| (crate::identity::user(), crate::identity::group()));
     let variables = config.environment_for_symlinks();
     let variables = variables.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes()));
+    // Two parameters of one meaning: the default of either must not stand in the way of the other.
+    let is_set = |name: &str| config.value(name).is_some();
     let visibility = config.choice(&table::MAGIC_XATTRS_VISIBILITY)?;
-    let magic_listing = match (visibility, config.switch(&table::HIDE_MAGIC_XATTRS)?) {
-        (Some("never"), _) | (None, Some(true)) => MagicListing::Never,
-        (Some("always"), _) | (None, Some(false)) => MagicListing::Always,
-        _ => MagicListing::RootOnly,
+    let hidden = config.on(&table::HIDE_MAGIC_XATTRS)?;
+    let magic_listing = match visibility.filter(|_| is_set(table::MAGIC_XATTRS_VISIBILITY.name)) {
+        Some("never") => MagicListing::Never,
+        Some("always") => MagicListing::Always,
+        Some(_) => MagicListing::RootOnly,
+        None if !is_set(table::HIDE_MAGIC_XATTRS.name) => MagicListing::RootOnly,
+        None if hidden => MagicListing::Never,
+        None => MagicListing::Always,
     };
     let gids = config.list(&table::XATTR_PRIVILEGED_GIDS)?;
     let privileged_gids = gids.iter().map(|gid| gid.trim().parse()).collect::<Result<Vec<u32>, _>>();
