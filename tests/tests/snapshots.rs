@@ -98,7 +98,10 @@ fn a_newer_revision_is_seen_and_what_is_open_stays_as_it_was() {
     assert_eq!(cvmfs_tests::mount::read(&old_file).unwrap(), b"revision 1");
     let old = old_nested.child(b"file").unwrap().unwrap();
     assert_eq!(cvmfs_tests::mount::read(&old).unwrap(), b"nested 1");
-    assert_eq!(old_nested.parent().unwrap().child(b"version").unwrap().unwrap().snapshot().unwrap().identity().revision, 1);
+    assert_eq!(
+        old_nested.parent().unwrap().child(b"version").unwrap().unwrap().snapshot().unwrap().identity().revision,
+        1
+    );
     assert_eq!(mounted.node("/version").unwrap().attributes().ino, old_file.attributes().ino, "numbers are stable");
     assert_eq!(mounted.node("").unwrap().get_xattr(b"user.revision").unwrap(), b"2");
     assert_eq!(old_root.get_xattr(b"user.revision").unwrap(), b"1");

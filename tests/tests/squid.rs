@@ -69,8 +69,12 @@ fn a_second_cold_client_costs_the_origin_nothing_but_letters() {
     let other = stage.mount.with_new_cache();
     let second = other.client();
     stage.files(&second).iter().for_each(|file| stage.check(file));
-    let beside_letters: Vec<String> =
-        stage.server.paths().into_iter().filter(|p| !p.ends_with("/.cvmfspublished") && !p.ends_with("/.cvmfswhitelist")).collect();
+    let beside_letters: Vec<String> = stage
+        .server
+        .paths()
+        .into_iter()
+        .filter(|p| !p.ends_with("/.cvmfspublished") && !p.ends_with("/.cvmfswhitelist"))
+        .collect();
     assert!(beside_letters.is_empty(), "{beside_letters:?}");
     let log = squid.access_log();
     assert!(log.iter().filter(|line| line.contains("_HIT/200")).count() > 50, "{log:?}");
