@@ -151,7 +151,7 @@ pub enum Error {
         /// Path inside the repository at which it is mounted; empty for the root catalog.
         mount: Vec<u8>,
         /// What is wrong.
-        source: CatalogError,
+        source: Box<CatalogError>,
     },
     /// The repository could not be reached, and the cache does not know it either.
     #[error("{fqrn} cannot be mounted: {online}; offline: {offline}")]
@@ -215,7 +215,8 @@ impl Error {
             Error::Config(error) => error.origin(),
             Error::Trust(error) | Error::Refused { source: error, .. } => error.origin(),
             Error::Transport(error) => error.origin(),
-            Error::Catalog(error) | Error::NoCatalog { source: error, .. } => error.origin(),
+            Error::Catalog(error) => error.origin(),
+            Error::NoCatalog { source, .. } => source.origin(),
             Error::Attach(error) => error.origin(),
             Error::History(error) => error.origin(),
             Error::Cache(error) => error.origin(),
@@ -231,7 +232,8 @@ impl Error {
             Error::Config(error) => error.retry(),
             Error::Trust(error) | Error::Refused { source: error, .. } => error.retry(),
             Error::Transport(error) => error.retry(),
-            Error::Catalog(error) | Error::NoCatalog { source: error, .. } => error.retry(),
+            Error::Catalog(error) => error.retry(),
+            Error::NoCatalog { source, .. } => source.retry(),
             Error::Attach(error) => error.retry(),
             Error::History(error) => error.retry(),
             Error::Cache(error) => error.retry(),

@@ -45,7 +45,7 @@ impl Fetcher {
             host: self.transport.hosts().first().cloned().unwrap_or_default(),
             catalog: catalog.hash,
             mount: catalog.mount.clone(),
-            source,
+            source: Box::new(source),
         })?;
         for finding in report.dropped.iter().chain(&report.damaged) {
             log::warn!(

@@ -135,15 +135,15 @@ impl Selector {
         let (_, whitelist) = self.fetcher.letter(WHITELIST_PATH)?;
         let whitelist = Whitelist::parse(&whitelist)?.verify(&self.fqrn, &self.keys, now)?;
         let manifest = manifest.verify(&self.fqrn, &certificate, &whitelist, &self.blacklist, now)?;
-        if let Some(floors) = &self.floors {
-            if let Verdict::Recovered { from } = floors.check(&manifest, &self.blacklist)? {
-                log::warn!(
-                    "{}: going back from {} to revision {}: its certificate was withdrawn",
-                    self.fqrn,
-                    from.seen,
-                    manifest.revision()
-                );
-            }
+        if let Some(floors) = &self.floors
+            && let Verdict::Recovered { from } = floors.check(&manifest, &self.blacklist)?
+        {
+            log::warn!(
+                "{}: going back from {} to revision {}: its certificate was withdrawn",
+                self.fqrn,
+                from.seen,
+                manifest.revision()
+            );
         }
         Ok(manifest)
     }
