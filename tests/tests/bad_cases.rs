@@ -1,6 +1,8 @@
 //! Every damaged or hostile repository of the fixtures: what the official client refused is refused here too, what it
 //! served is served the same, and where we are stricter a table says why.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use cvmfs_tests::fixtures::{self, BadCase};
 use cvmfs_tests::mount::{Mount, Mounted, assert_clean, sha256};
 use cvmfs_tests::server::WebRoot;

@@ -1,5 +1,7 @@
 //! What a client asks a server for: exactly what was touched, once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use cvmfs_tests::forge::{Forge, Published};
 use cvmfs_tests::mount::{Mount, assert_clean};
 use cvmfs_tests::server::WebRoot;

@@ -1,6 +1,8 @@
 //! Servers that misbehave: a typed error within the time that was configured, a clean cache, and no memory of it when
 //! the server behaves again.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use cvmfs_tests::fixtures::{self, RepositoryFixture, Truth};
 use cvmfs_tests::forge::{Forge, deflate};
 use cvmfs_tests::mount::{Mount, Mounted, assert_clean, read, sha256};

@@ -3,6 +3,8 @@
 //! That locks which do not work cost downloads and never an error is tested where they can be switched off, in
 //! `libcvmfs/tests/cache_processes.rs`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use cvmfs_tests::forge::Forge;
 use cvmfs_tests::mount::{Mount, assert_clean};
 use cvmfs_tests::server::{Behaviour, WebRoot};

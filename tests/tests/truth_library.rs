@@ -1,5 +1,7 @@
 //! Every path of every recorded repository, through the library, against what the official client said.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use cvmfs_tests::fixtures::{self, FileType, Magic, Truth};
 use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::namespace::{FileKind, LastLink, Node};

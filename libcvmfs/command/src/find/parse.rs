@@ -14,7 +14,7 @@ impl FindArgs {
     pub fn parse(self) -> Result<Search> {
         let mut words = self.words;
         let mut sha256 = self.sha256;
-        let first = words.iter().position(|word| starts_expression(word)).unwrap_or(words.len());
+        let first = words.iter().position(starts_expression).unwrap_or(words.len());
         let mut rest = words.split_off(first);
         rest.retain(|word| {
             let is_option = word == "--sha256";
