@@ -41,7 +41,10 @@ pub(crate) fn clean(view: &Path) {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let Ok(found) = entry.metadata() else { continue };
             if found.is_dir() {
-                waiting.push(entry.path());
+                // These have no other name.
+                if entry.file_name() != ".indexes" {
+                    waiting.push(entry.path());
+                }
             } else if found.is_file() {
                 files.entry((found.dev(), found.ino())).or_insert((found.nlink(), Vec::new())).1.push(entry.path());
             }

@@ -227,10 +227,10 @@ unsafe fn hard_link(
         if let Err(error) = inside::answer(|| namespace::resolve(&spelled, last)) {
             return c_int::fail(error);
         }
-    } else if let End::Native(_) = &source {
-        if let Err(error) = exists(from_dir, source.path(from)) {
-            return c_int::fail(error);
-        }
+    } else if let End::Native(_) = &source
+        && let Err(error) = exists(from_dir, source.path(from))
+    {
+        return c_int::fail(error);
     }
     if let (End::Virtual(_), Some(spelled)) = (&target, place::spelled(to_dir, to)) {
         match inside::answer(|| namespace::resolve(&spelled, LastLink::Keep)) {

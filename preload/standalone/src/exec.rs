@@ -58,7 +58,7 @@ fn settle(path: &[u8], given: &[u8], depth: u32) -> Result<Program, Errno> {
                 }
                 namespace::check_access(&node, libc::X_OK)?;
                 link_map::bring_libraries(&node);
-                view::materialise(&node)?
+                view::materialise_program(&node)?
             }
         },
     };

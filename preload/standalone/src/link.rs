@@ -4,7 +4,8 @@
 use crate::errno::Errno;
 use crate::namespace::{FileKind, LastLink, Node};
 use crate::route::{self, C1, C2, C3, C4, C5};
-use crate::{inside, namespace, view};
+use crate::{inside, namespace, sys, view};
+use cvmfs_index::walk::PATH_MAX;
 use libc::{AT_FDCWD, c_char, c_int, c_void, size_t, ssize_t};
 use std::ffi::CStr;
 
@@ -55,27 +56,38 @@ unsafe fn at(
     size: size_t,
     native: impl Fn(c_int, *const c_char) -> ssize_t,
 ) -> ssize_t {
-    let native = |dir: c_int, path: *const c_char| unspell(native(dir, path), buf);
+    let native = |dir: c_int, path: *const c_char| {
+        let mut name = [0; PATH_MAX + 1];
+        match behind_proc(dir, path, &mut name) {
+            Some(path) => give_bytes(path, buf, size),
+            None => native(dir, path),
+        }
+    };
     // An empty path means the link that the descriptor itself was opened on.
     let flags = libc::AT_SYMLINK_NOFOLLOW | if dir == AT_FDCWD { 0 } else { libc::AT_EMPTY_PATH };
-    route::path_or_descriptor(dir, path, flags, native, |node| {
-        let target = node.read_link()?;
-        let len = target.len().min(size);
-        std::ptr::copy_nonoverlapping(target.as_ptr(), buf.cast(), len);
-        Ok(len as ssize_t)
-    })
+    route::path_or_descriptor(dir, path, flags, native, |node| Ok(give_bytes(&node.read_link()?, buf, size)))
 }
 
-/// Turns what a native link such as `/proc/self/exe` says into the virtual path, if it is a name in the view.
-unsafe fn unspell(len: ssize_t, buf: *mut c_char) -> ssize_t {
-    if len <= 0 || inside::is_inside() {
-        return len;
-    }
-    let name = std::slice::from_raw_parts(buf.cast::<u8>(), len as usize);
-    let Some(path) = view::strip(name) else { return len };
-    let (start, len) = (path.as_ptr(), path.len());
-    std::ptr::copy(start, buf.cast(), len);
+/// Writes as much of `bytes` as there is room for, without a NUL.
+unsafe fn give_bytes(bytes: &[u8], buf: *mut c_char, size: size_t) -> ssize_t {
+    let len = bytes.len().min(size);
+    std::ptr::copy_nonoverlapping(bytes.as_ptr(), buf.cast(), len);
     len as ssize_t
+}
+
+/// The virtual path behind a link of the kernel's such as `/proc/self/exe`, if what it names is in the view.
+unsafe fn behind_proc<'b>(dir: c_int, path: *const c_char, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+    if path.is_null() || inside::is_inside() {
+        return None;
+    }
+    // By its own name, or as seen from a directory in there.
+    let name = CStr::from_ptr(path).to_bytes();
+    if !name.starts_with(b"/proc/") && (dir == AT_FDCWD || name.starts_with(b"/")) {
+        return None;
+    }
+    let arguments = [dir as usize, path as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0];
+    let len = sys::call(libc::SYS_readlinkat, arguments).ok()?;
+    view::strip(buf.get(..len)?)
 }
 
 pub(crate) unsafe fn realpath(

@@ -6,7 +6,6 @@ use crate::namespace::{self, FileKind, LastLink, Node, Resolved};
 use crate::route::{self, C2, C3, C4, Parent, Step};
 use crate::{errno, inside, sys, view};
 use libc::{AT_FDCWD, c_char, c_int, mode_t};
-use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
 pub(crate) unsafe fn open(
@@ -91,7 +90,7 @@ unsafe fn reopens_for_writing(path: *const c_char, flags: c_int) -> bool {
 }
 
 /// Judges the flags as the kernel does on a read-only file system, in its order, and finds the real name to open.
-pub(crate) fn prepare(spelled: &Cow<'_, [u8]>, flags: c_int) -> Result<Step<CString>, Errno> {
+pub(crate) fn prepare(spelled: &[u8], flags: c_int) -> Result<Step<CString>, Errno> {
     let has = |flag: c_int| flags & flag == flag;
     let creates = has(libc::O_CREAT) && !has(libc::O_PATH);
     if creates && has(libc::O_DIRECTORY) {

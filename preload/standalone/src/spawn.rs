@@ -80,7 +80,7 @@ pub(crate) unsafe fn addopen(
     flags: c_int,
     mode: mode_t,
 ) -> c_int {
-    let name = translated(path, |spelled| match open::prepare(&spelled.into(), flags)? {
+    let name = translated(path, |spelled| match open::prepare(spelled, flags)? {
         Step::Done(name) | Step::Outside(name) => Ok(name),
     });
     real(actions, fd, name.as_deref().map_or(path, CStr::as_ptr), flags, mode)

@@ -15,7 +15,7 @@ use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -40,16 +40,13 @@ pub(crate) fn descriptor_name(fd: c_int, buf: &mut [u8]) -> Result<&[u8], Errno>
 /// remembered under that identity as long as this process lives.
 pub(crate) fn materialise(node: &Node) -> Result<CString, Errno> {
     let view = session::view().ok_or(Errno(libc::EIO))?;
-    let mut name = PathBuf::from(OsStr::from_bytes(&view.prefix));
-    name.push(namespace::view_key(node));
-    let path = node.path();
-    name.push(Path::new(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(&path))));
+    let name = view_name(view, node);
     match node.kind() {
         FileKind::Directory => private_directories(&name)?,
         FileKind::Regular => {
             let object = node.open()?;
             if let Err(error) = place_link(&object, &name) {
-                return remember(&object, path, error);
+                return remember(&object, node.path(), error);
             }
         }
         FileKind::Symlink => {
@@ -69,6 +66,42 @@ pub(crate) fn materialise(node: &Node) -> Result<CString, Errno> {
         FileKind::CharacterDevice | FileKind::BlockDevice => return Err(Errno(libc::EACCES)),
     }
     Ok(CString::new(name.into_os_string().into_encoded_bytes())?)
+}
+
+/// As [`materialise`], for a file that is going to be run or loaded: objects that the official client wrote may not
+/// be executed, so of these the view has copies.
+pub(crate) fn materialise_program(node: &Node) -> Result<CString, Errno> {
+    let name = materialise(node)?;
+    let found = std::fs::metadata(OsStr::from_bytes(name.to_bytes()))?;
+    if found.mode() & 0o100 != 0 || node.attributes().mode & 0o111 == 0 {
+        return Ok(name);
+    }
+    let view = session::view().ok_or(Errno(libc::EIO))?;
+    let name = view_name(view, node);
+    if let Some(parent) = name.parent() {
+        private_directories(parent)?;
+    }
+    let temporary = temporary_name(&view.prefix);
+    let mut copy = File::options().write(true).create_new(true).mode(0o500).open(&temporary)?;
+    std::io::copy(&mut node.open()?, &mut copy)?;
+    // Closed first: a file that is open for writing cannot be run.
+    drop(copy);
+    std::fs::rename(&temporary, &name)?;
+    Ok(CString::new(name.into_os_string().into_encoded_bytes())?)
+}
+
+fn view_name(view: &session::View, node: &Node) -> PathBuf {
+    let mut name = PathBuf::from(OsStr::from_bytes(&view.prefix));
+    name.push(namespace::view_key(node));
+    let path = node.path();
+    name.push(Path::new(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(&path))));
+    name
+}
+
+fn temporary_name(prefix: &[u8]) -> PathBuf {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    Path::new(OsStr::from_bytes(prefix)).join(format!(".new-{}-{serial}", sys::getpid()))
 }
 
 fn private_directories(name: &Path) -> std::io::Result<()> {
@@ -98,12 +131,13 @@ fn place_link(object: &File, name: &Path) -> std::io::Result<()> {
     let same = |found: &std::fs::Metadata| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino());
     match std::fs::symlink_metadata(name) {
         Ok(found) if same(&found) => return Ok(()),
+        // A copy made to be run.
+        Ok(found) if found.mode() & 0o100 != 0 && wanted.mode() & 0o100 == 0 && found.len() == wanted.len() => {
+            return Ok(());
+        }
         Ok(_) => {
             // The cache has dropped and fetched it again: let the new one take the name in one step.
-            static SERIAL: AtomicU32 = AtomicU32::new(0);
-            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-            let view = session::view().map(|view| view.prefix.as_slice()).unwrap_or_default();
-            let temporary = Path::new(OsStr::from_bytes(view)).join(format!(".new-{}-{serial}", sys::getpid()));
+            let temporary = temporary_name(session::view().map(|view| view.prefix.as_slice()).unwrap_or_default());
             link_open_file(object, &temporary)?;
             let renamed = std::fs::rename(&temporary, name);
             // Still there if both are the same file by now: then renaming does nothing.

@@ -42,6 +42,7 @@ pub(crate) struct User {
     pub(crate) home: TempDir,
     options: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    kept: Vec<TempDir>,
 }
 
 impl User {
@@ -59,7 +60,13 @@ impl User {
     pub(crate) fn with(options: Vec<(String, String)>) -> User {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("run")).unwrap();
-        User { home, options, environment: Vec::new() }
+        User { home, options, environment: Vec::new(), kept: Vec::new() }
+    }
+
+    /// Keeps a directory as long as the user.
+    pub(crate) fn keeping(mut self, directory: TempDir) -> User {
+        self.kept.push(directory);
+        self
     }
 
     /// Adds a variable to the environment.
