@@ -30,7 +30,23 @@ fn tree() -> &'static Namespace {
 
 /// Follows an absolute virtual path.
 pub(crate) fn resolve(path: &[u8], last: LastLink) -> Result<Resolved, Errno> {
-    Ok(tree().resolve(path, last)?)
+    let found = tree().resolve(path, last)?;
+    if let Resolved::Node(node) = &found {
+        check_way(node)?;
+    }
+    Ok(found)
+}
+
+/// Whether this process may search the directories above `node`. Nearly all of them are open to everybody.
+fn check_way(node: &Node) -> Result<(), Errno> {
+    let mut above = node.parent();
+    while let Some(directory) = above {
+        if directory.attributes().mode & 0o111 != 0o111 {
+            check_access(&directory, libc::X_OK)?;
+        }
+        above = directory.parent();
+    }
+    Ok(())
 }
 
 /// Whether this process may do to `node` what the bits of `access` say (`R_OK`, `X_OK`).
