@@ -178,3 +178,55 @@ fn extended_attributes_are_those_of_the_catalog() {
     assert!(count > 1);
     user().python(&script);
 }
+
+/// "Read, write and search permission is judged from the catalog for the effective user."
+#[test]
+fn others_read_only_what_they_may() {
+    const NOBODY: u32 = 65534;
+    let records = records();
+    let may = |record: &Truth, wanted: u32| {
+        let shift = if record.uid == NOBODY {
+            6
+        } else if record.gid == NOBODY {
+            3
+        } else {
+            0
+        };
+        record.mode >> shift & wanted == wanted
+    };
+    let mut expected = String::new();
+    let mut denied = 0;
+    for (path, record) in records.iter().filter(|(_, r)| matches!(r.file_type, FileType::Reg | FileType::Dir)) {
+        let mut way = path.as_slice();
+        let mut open = true;
+        while way.len() > 1 {
+            way = &way[..way.iter().rposition(|&b| b == b'/').unwrap().max(1)];
+            open &= may(&records[way], 1);
+        }
+        let readable = open && may(record, 4);
+        denied += u32::from(!readable);
+        expected.push_str(&format!("    ({path:?}, {}),\n", if readable { "0" } else { "13" }));
+    }
+    assert!(denied > 3);
+    let Some(setpriv) = cvmfs_tests::tools::require_tool("setpriv").filter(|_| is_root()) else { return };
+    let user = user();
+    // The build directory may be closed to others.
+    let bin = user.home.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::copy(common::program(), bin.join("cvmfs-run")).unwrap();
+    std::fs::copy(common::library(), bin.join("libcvmfs_preload.so")).unwrap();
+    let script = format!(
+        "import os\nfor path, expected in [\n{expected}]:\n    try:\n        os.close(os.open(b'{SMALL}' + bytes(path), os.O_RDONLY)); got = 0\n    except OSError as e:\n        got = e.errno\n    assert got == expected, (bytes(path), got)\nprint('done')\n"
+    );
+    std::fs::write(user.home.path().join("script.py"), script).unwrap();
+    output(std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(user.home.path()));
+    let program = bin.join("cvmfs-run");
+    let mut command = user.command(&setpriv);
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+    for (name, value) in fixtures::repository("small.test.example").options() {
+        command.arg("-o").arg(format!("{name}={value}"));
+    }
+    command.env("CVMFS_RUN_LIBRARY", bin.join("libcvmfs_preload.so")).env("CVMFS_RUN_PROGRAM", &program);
+    command.args(["--", "/usr/bin/python3"]).arg(user.home.path().join("script.py"));
+    assert_eq!(common::text(&mut command), "done\n");
+}

@@ -103,6 +103,13 @@ impl User {
         command
     }
 
+    /// Any program in this user's surroundings, without the library.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        self.settle(&mut command);
+        command
+    }
+
     /// `cvmfs-run -o ... -- program`, to which arguments can be added.
     pub(crate) fn run(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.plain(&[]);
