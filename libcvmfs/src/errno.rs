@@ -17,7 +17,7 @@ impl Error {
             Error::NotRegular => libc::ENXIO,
             Error::TooManyLinks => libc::ELOOP,
             Error::NameTooLong => libc::ENAMETOOLONG,
-            Error::AccessDenied => libc::EACCES,
+            Error::AccessDenied | Error::Restricted { .. } => libc::EACCES,
             Error::ReadOnly => libc::EROFS,
             Error::NoAttribute => libc::ENODATA,
             Error::Cache(CacheError::DiskFull { .. } | CacheError::TooLarge { .. }) => libc::ENOSPC,

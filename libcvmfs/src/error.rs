@@ -114,6 +114,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The repository wants its readers to prove a membership, which this client cannot do for them.
+    #[error("{fqrn} is restricted to members of '{membership}', and authorisation helpers are not supported")]
+    Restricted {
+        /// The repository.
+        fqrn: String,
+        /// The membership in its root catalog.
+        membership: String,
+    },
     /// A parameter whose value cannot be used.
     #[error("{parameter}: {reason}")]
     Setting {
@@ -207,7 +215,7 @@ impl Error {
         Some(match self {
             Error::Damaged { .. } => Origin::Content,
             Error::CatalogIndex { .. } => Origin::Cache,
-            Error::NoSuchRevision { .. } | Error::Setting { .. } | Error::ProxyList(_) | Error::Fqrn(_) => {
+            Error::NoSuchRevision { .. } | Error::Restricted { .. } | Error::Setting { .. } | Error::ProxyList(_) | Error::Fqrn(_) => {
                 Origin::Config
             }
             Error::Unmountable { online, .. } => return online.origin(),

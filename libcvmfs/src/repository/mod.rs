@@ -316,6 +316,11 @@ fn open_newest(
         }
         Err(error) => return Err(error),
     };
+    let membership = snapshot.membership();
+    // The user who runs a machine reads everything on it, as with the official client.
+    if !membership.is_empty() && crate::identity::user() != 0 {
+        return Err(Error::Restricted { fqrn: selector.fqrn.to_string(), membership });
+    }
     selector.accept(&selected)?;
     source.mounted(&selected);
     Ok((selected, snapshot))
