@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p libcvmfs --bench index [-- ENTRIES]`; the large catalog has a million entries by default.
 
+use libcvmfs::cache::Mapping;
 use libcvmfs::catalog::{Index, SqliteCatalog, build_index};
 use libcvmfs::hash::{ContentHash, PathHash};
 use std::hint::black_box;
@@ -51,6 +52,32 @@ fn main() {
         }
     });
     println!("lookup, {} scattered paths of the large catalog: {:.0} ns", sample.len(), nanos(found, sample.len()));
+    memory_of_a_reader(directory.path(), &image, &sample);
+}
+
+/// What a process that maps an index and looks paths up in it has for itself: the mapped pages are shared.
+fn memory_of_a_reader(directory: &Path, large: &[u8], paths: &[&String]) {
+    let few = wide_paths(10_000);
+    let catalog = directory.join("small");
+    write_catalog(&catalog, &few);
+    let small = built(&catalog, &ContentHash::parse("2a695360ba25033e8899486a62c9dc7316650b56").expect("it is a hash"));
+    for (image, paths) in [(&small[..], few.iter().collect::<Vec<_>>()), (large, paths.to_vec())] {
+        let file = directory.join("image");
+        std::fs::write(&file, image).expect("a file");
+        let before = anonymous_kib();
+        let mapping = Mapping::of_own_file(&file).expect("it can be mapped");
+        let index = Index::open_any(&mapping).expect("just built");
+        let found = paths.iter().filter(|path| index.find(path.as_bytes()).is_some()).count();
+        let own = anonymous_kib().saturating_sub(before);
+        println!("memory of a reader: {own} KiB of its own for {} entries ({found} looked up)", index.entry_count());
+    }
+}
+
+/// Private memory of this process.
+fn anonymous_kib() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("Linux tells");
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("it is there");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
 }
 
 fn built(catalog: &Path, hash: &ContentHash) -> Vec<u8> {

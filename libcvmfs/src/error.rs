@@ -215,9 +215,11 @@ impl Error {
         Some(match self {
             Error::Damaged { .. } => Origin::Content,
             Error::CatalogIndex { .. } => Origin::Cache,
-            Error::NoSuchRevision { .. } | Error::Restricted { .. } | Error::Setting { .. } | Error::ProxyList(_) | Error::Fqrn(_) => {
-                Origin::Config
-            }
+            Error::NoSuchRevision { .. }
+            | Error::Restricted { .. }
+            | Error::Setting { .. }
+            | Error::ProxyList(_)
+            | Error::Fqrn(_) => Origin::Config,
             Error::Unmountable { online, .. } => return online.origin(),
             Error::StillFailing(error) => return error.origin(),
             Error::Config(error) => error.origin(),

@@ -6,13 +6,13 @@ use std::io;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-/// A file's bytes in memory, never changing.
+/// A file's bytes in memory, never changing. It holds no descriptor: a client maps as many indexes as there are nested
+/// catalogs on its way, and a program of others closes descriptors that it did not open. Pages stay when the file is
+/// evicted.
 #[derive(Debug)]
 pub struct Mapping {
     address: NonNull<u8>,
     length: usize,
-    /// Holds the pin, where there is one.
-    _file: Option<File>,
 }
 
 // SAFETY: the mapping is read-only and private to this value, which alone unmaps it; reading from any thread is fine.
@@ -21,46 +21,41 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Cache {
-    /// Maps a cached file, pinned while it is mapped; `None` if it is not there.
+    /// Maps a cached file; `None` if it is not there.
     ///
     /// Only a file that nobody else can write, on a local file system, is mapped itself; of any other the bytes are
     /// copied into sealed memory, since a file truncated by others or a server that goes away would kill the process.
     pub fn map(&self, key: &Key) -> Result<Option<Mapping>, CacheError> {
         let Some(found) = self.find(key, None)? else { return Ok(None) };
-        found.pin();
         let failed = |e| CacheError::from_io(&found.path, "mapping", e);
         let own = self.top.own(key.namespace()) && found.found != super::Found::Foreign;
-        let file = if own && self.capabilities().local_file_system {
-            found.file.try_clone().map_err(failed)?
-        } else {
-            sealed_copy(&found.file).map_err(failed)?
+        let mapping = match own && self.capabilities().local_file_system {
+            true => Mapping::of(&found.file),
+            false => sealed_copy(&found.file).and_then(|copy| Mapping::of(&copy)),
         };
-        Mapping::of(file).map(Some).map_err(failed)
+        mapping.map(Some).map_err(failed)
     }
 }
 
 impl Mapping {
-    /// Maps a file that a process of ours has found in its own cache, without keeping a descriptor or a pin: for
-    /// programs of others, which close descriptors that they did not open. A file that somebody else could write or
-    /// that lies on a network file system must not be given, as [`Cache::map`] explains.
+    /// Maps a file that a process of ours has found in its own cache. A file that somebody else could write or that
+    /// lies on a network file system must not be given, as [`Cache::map`] explains.
     pub fn of_own_file(path: &std::path::Path) -> io::Result<Mapping> {
         let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
         let file = File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?);
-        let mut mapping = Mapping::of(file)?;
-        mapping._file = None;
-        Ok(mapping)
+        Mapping::of(&file)
     }
 
-    fn of(file: File) -> io::Result<Mapping> {
+    fn of(file: &File) -> io::Result<Mapping> {
         let length = usize::try_from(file.metadata()?.len()).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
         if length == 0 {
-            return Ok(Mapping { address: NonNull::dangling(), length, _file: Some(file) });
+            return Ok(Mapping { address: NonNull::dangling(), length });
         }
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let address =
-            unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, &file, 0)? };
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0)? };
         let address = NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
-        Ok(Mapping { address, length, _file: Some(file) })
+        Ok(Mapping { address, length })
     }
 }
 
