@@ -1,6 +1,8 @@
 //! The tree of `/cvmfs` as programs see it: hidden names, snapshots inside, links over every border, owners,
 //! attributes, and which repositories there are.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use cvmfs_tests::fixtures::{self, FileType, Truth};
 use cvmfs_tests::forge::{Forge, Keys};
 use cvmfs_tests::mount::{Mount, Mounted, read, sha256};

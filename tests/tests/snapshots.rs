@@ -1,5 +1,7 @@
 //! Which revision is mounted, what replaces it, and what is left when the servers are gone.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use cvmfs_tests::fixtures;
 use cvmfs_tests::forge::{Forge, Keys, Published};
 use cvmfs_tests::mount::{Mount, Mounted, sha256};

@@ -1,5 +1,7 @@
 //! A real Squid of a site between clients and a server.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use cvmfs_tests::fixtures::{self, RepositoryFixture, Truth};
 use cvmfs_tests::mount::{Mount, Mounted, assert_clean, read, sha256};
 use cvmfs_tests::server::{Squid, WebRoot};
