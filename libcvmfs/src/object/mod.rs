@@ -101,6 +101,23 @@ pub trait Receiver {
     fn complete(&mut self) -> Result<(), ReceiveError>;
 }
 
+/// Keeps a body that is judged by nobody but the limit of its request.
+impl Receiver for Vec<u8> {
+    fn restart(&mut self) -> Result<(), ReceiveError> {
+        self.clear();
+        Ok(())
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), ReceiveError> {
+        Ok(())
+    }
+}
+
 /// Why a receiver refuses a body.
 #[derive(Debug, Error)]
 pub enum ReceiveError {

@@ -6,7 +6,6 @@ use super::proxy_list::{ProxyGroup, ProxyList, ProxyListError, ProxySpec};
 use super::request::Request;
 use super::settings::Settings;
 use super::{Transport, TransportError, host_chain::Host};
-use crate::object::{ReceiveError, Receiver};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -187,24 +186,6 @@ fn convert(answer: &str) -> Result<Vec<ProxyGroup>, String> {
     Ok(groups)
 }
 
-struct Script(Vec<u8>);
-
-impl Receiver for Script {
-    fn restart(&mut self) -> Result<(), ReceiveError> {
-        self.0.clear();
-        Ok(())
-    }
-
-    fn receive(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn complete(&mut self) -> Result<(), ReceiveError> {
-        Ok(())
-    }
-}
-
 fn download(settings: &Settings, url: &str) -> Result<String, String> {
     let host = Host::parse(url).map_err(|error| error.to_string())?;
     let base = match &host.authority {
@@ -220,11 +201,11 @@ fn download(settings: &Settings, url: &str) -> Result<String, String> {
         ..settings.clone()
     };
     let path = if host.base_path.is_empty() { "/" } else { &host.base_path };
-    let mut script = Script(Vec::new());
+    let mut script = Vec::new();
     Transport::new(direct)
         .and_then(|transport| transport.fetch(&Request::new(path, MAX_PAC_BYTES), &mut script))
         .map_err(|error: TransportError| error.to_string())?;
-    String::from_utf8(script.0).map_err(|_| "not a text".to_owned())
+    String::from_utf8(script).map_err(|_| "not a text".to_owned())
 }
 
 fn store(path: &Path, list: &ProxyList) -> std::io::Result<()> {

@@ -6,7 +6,6 @@ use super::host_chain::Host;
 use super::proxy_list::ProxySpec;
 use super::request::Request;
 use super::{Transport, groups};
-use crate::object::{ReceiveError, Receiver};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,26 +74,6 @@ fn parse_reply(reply: &[u8], count: usize) -> Option<Vec<usize>> {
     (order.len() == count).then_some(order)
 }
 
-/// Keeps a small body.
-#[derive(Debug, Default)]
-struct Memory(Vec<u8>);
-
-impl Receiver for Memory {
-    fn restart(&mut self) -> Result<(), ReceiveError> {
-        self.0.clear();
-        Ok(())
-    }
-
-    fn receive(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn complete(&mut self) -> Result<(), ReceiveError> {
-        Ok(())
-    }
-}
-
 impl Transport {
     /// Asks up to three servers for the order of hosts and fallback proxies by distance, and installs it.
     /// Without a usable answer the order stays and false is returned. Afterwards, or at once if the Geo API is not
@@ -125,13 +104,13 @@ impl Transport {
         let mut candidates: Vec<&Arc<Host>> = hosts.iter().filter(|host| host.authority.is_some()).collect();
         self.random.lock().shuffle(&mut candidates);
         for host in candidates.into_iter().take(MAX_ASKED) {
-            let mut reply = Memory::default();
+            let mut reply = Vec::new();
             if let Err(error) = self.fetch_from(&host.url, &Request::new(&path, MAX_REPLY), &mut reply) {
                 log::warn!("Geo API of {}: {error}", host.url);
                 continue;
             }
-            let Some(permutation) = parse_reply(&reply.0, question.names.len()) else {
-                log::warn!("Geo API of {}: unusable reply '{}'", host.url, reply.0.escape_ascii());
+            let Some(permutation) = parse_reply(&reply, question.names.len()) else {
+                log::warn!("Geo API of {}: unusable reply '{}'", host.url, reply.escape_ascii());
                 continue;
             };
             let (order, fallback_order) = question.read(&permutation);
@@ -184,7 +163,7 @@ impl Transport {
                 for _ in 0..PROBE_ROUNDS {
                     let started = Instant::now();
                     let request = Request::new("/.cvmfspublished", MAX_PROBE);
-                    time = self.fetch_from(&host.url, &request, &mut Memory::default()).map(|_| started.elapsed());
+                    time = self.fetch_from(&host.url, &request, &mut Vec::new()).map(|_| started.elapsed());
                     if time.is_err() {
                         break;
                     }

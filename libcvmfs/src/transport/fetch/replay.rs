@@ -1,7 +1,6 @@
 //! Replies from memory through the readers of heads and bodies, for fuzzing and for properties.
 
 use super::{Exchange, HeadError, Pace, Request, Target, Wire, read_head, take_response};
-use crate::object::{ReceiveError, Receiver};
 use crate::transport::url::{Authority, escape_path};
 use std::time::Duration;
 
@@ -14,25 +13,6 @@ enum Outcome {
     Failed(String),
 }
 
-#[derive(Default)]
-struct Collected(Vec<u8>);
-
-impl Receiver for Collected {
-    fn restart(&mut self) -> Result<(), ReceiveError> {
-        self.0.clear();
-        Ok(())
-    }
-
-    fn receive(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn complete(&mut self) -> Result<(), ReceiveError> {
-        Ok(())
-    }
-}
-
 /// Takes `reply` as the answer to `request` when every read brings `piece` bytes.
 fn replay(reply: &[u8], piece: usize, request: &Request<'_>) -> Outcome {
     let mut wire = Wire::script(reply, piece);
@@ -42,7 +22,7 @@ fn replay(reply: &[u8], piece: usize, request: &Request<'_>) -> Outcome {
         Err(HeadError::Wire(error)) => unreachable!("memory does not break: {error:?}"),
         Err(error) => return Outcome::NoHead(format!("{error:?}")),
     };
-    let mut collected = Collected::default();
+    let mut collected = Vec::new();
     match take_response(&mut wire, &mut pace, &head, request, true, &mut collected) {
         Ok((Exchange::Redirect(location), _)) => {
             let authority = Authority { name: "localhost".to_owned(), port: 80, explicit_port: false };
@@ -50,8 +30,8 @@ fn replay(reply: &[u8], piece: usize, request: &Request<'_>) -> Outcome {
             Outcome::Redirect(target.redirect(&location).map(|target| target.url()))
         }
         Ok((Exchange::Delivered(delivered), _)) => {
-            assert_eq!(delivered.bytes, collected.0.len() as u64);
-            Outcome::Delivered { status: delivered.status, body: collected.0 }
+            assert_eq!(delivered.bytes, collected.len() as u64);
+            Outcome::Delivered { status: delivered.status, body: collected }
         }
         Err((fault, _)) => {
             let _ = fault.verdict(true);
