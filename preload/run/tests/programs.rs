@@ -230,3 +230,29 @@ fn what_is_not_ours_is_untouched() {
     assert_eq!(user.sh(&script), native);
     assert!(Path::new("/cvmfs").exists() || !native.contains("cvmfs"));
 }
+
+/// "Where linking is impossible the cache's file is opened, and remembered": a cache on another file system.
+#[test]
+fn a_cache_that_cannot_be_linked_from_is_used_all_the_same() {
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
+        return cvmfs_tests::tools::skip("there is no second file system at /dev/shm");
+    };
+    let user = demo().env("CVMFS_ALIEN_CACHE", elsewhere.path().display().to_string());
+    user.python(&format!(
+        r#"
+import subprocess
+with open('{DEMO}/README.txt') as f:
+    link = '/proc/self/fd/%d' % f.fileno()
+    assert os.fstat(f.fileno()) == os.stat(f.name) == os.stat(os.dup(f.fileno()))
+    assert os.readlink(link) == f.name and f.readline() == 'demo.example.org\n'
+    for attempt in (lambda: os.open(link, os.O_RDWR), lambda: os.fchmod(f.fileno(), 0), lambda: os.utime(f.fileno())):
+        try:
+            attempt()
+            assert False, 'it was changed'
+        except OSError as e:
+            assert e.errno == 30, e
+assert b'Hello' in subprocess.run(['{DEMO}/bin/hello.sh'], capture_output=True).stdout
+assert subprocess.run(['diff', '-r', '{DEMO}/lib', '{DEMO}/lib']).returncode == 0
+"#
+    ));
+}

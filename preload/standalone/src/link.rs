@@ -56,12 +56,9 @@ unsafe fn at(
     size: size_t,
     native: impl Fn(c_int, *const c_char) -> ssize_t,
 ) -> ssize_t {
-    let native = |dir: c_int, path: *const c_char| {
-        let mut name = [0; PATH_MAX + 1];
-        match behind_proc(dir, path, &mut name) {
-            Some(path) => give_bytes(path, buf, size),
-            None => native(dir, path),
-        }
+    let native = |dir: c_int, path: *const c_char| match behind_proc(dir, path) {
+        Some(path) => give_bytes(&path, buf, size),
+        None => native(dir, path),
     };
     // An empty path means the link that the descriptor itself was opened on.
     let flags = libc::AT_SYMLINK_NOFOLLOW | if dir == AT_FDCWD { 0 } else { libc::AT_EMPTY_PATH };
@@ -75,19 +72,22 @@ unsafe fn give_bytes(bytes: &[u8], buf: *mut c_char, size: size_t) -> ssize_t {
     len as ssize_t
 }
 
-/// The virtual path behind a link of the kernel's such as `/proc/self/exe`, if what it names is in the view.
-unsafe fn behind_proc<'b>(dir: c_int, path: *const c_char, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+/// The virtual path behind a link of the kernel's such as `/proc/self/exe`, if what it names is ours.
+unsafe fn behind_proc(dir: c_int, path: *const c_char) -> Option<Vec<u8>> {
     if path.is_null() || inside::is_inside() {
         return None;
     }
     // By its own name, or as seen from a directory in there.
-    let name = CStr::from_ptr(path).to_bytes();
-    if !name.starts_with(b"/proc/") && (dir == AT_FDCWD || name.starts_with(b"/")) {
+    let link = CStr::from_ptr(path);
+    let absolute = link.to_bytes().starts_with(b"/");
+    if !link.to_bytes().starts_with(b"/proc/") && (dir == AT_FDCWD || absolute) {
         return None;
     }
+    let mut buf = [0; PATH_MAX + 1];
     let arguments = [dir as usize, path as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0];
     let len = sys::call(libc::SYS_readlinkat, arguments).ok()?;
-    view::strip(buf.get(..len)?)
+    let name = buf.get(..len)?;
+    if absolute { view::behind(link, name) } else { view::strip(name).map(<[u8]>::to_vec) }
 }
 
 pub(crate) unsafe fn realpath(

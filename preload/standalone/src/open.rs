@@ -86,7 +86,7 @@ unsafe fn reopens_for_writing(path: *const c_char, flags: c_int) -> bool {
     let path = CStr::from_ptr(path);
     let mut buf = [0; cvmfs_index::walk::PATH_MAX + 1];
     let proc = path.to_bytes().starts_with(b"/proc/") || path.to_bytes().starts_with(b"/dev/fd/");
-    proc && sys::readlink(path, &mut buf).is_ok_and(|name| view::strip(name).is_some())
+    proc && sys::readlink(path, &mut buf).is_ok_and(|name| view::behind(path, name).is_some())
 }
 
 /// Judges the flags as the kernel does on a read-only file system, in its order, and finds the real name to open.

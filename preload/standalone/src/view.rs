@@ -5,19 +5,19 @@
 
 use crate::errno::Errno;
 use crate::namespace::{self, FileKind, Node};
-use crate::{session, sys};
+use crate::{inside, session, sys};
 use cvmfs_index::walk::PATH_MAX;
 use libc::c_int;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The virtual path that a name in the view stands for; `None` for other names.
 pub(crate) fn strip(name: &[u8]) -> Option<&[u8]> {
@@ -168,15 +168,30 @@ fn remember(object: &File, path: Vec<u8>, error: std::io::Error) -> Result<CStri
     }
     let stat = sys::fstat(object.as_raw_fd())?;
     REMEMBERED.lock().insert((stat.st_dev, stat.st_ino), path);
+    ANY_REMEMBERED.store(true, Ordering::Release);
     let mut buf = [0; PATH_MAX + 1];
     Ok(CString::new(descriptor_name(object.as_raw_fd(), &mut buf)?)?)
 }
 
+/// Whether there is anything to remember: asked for every native descriptor.
+static ANY_REMEMBERED: AtomicBool = AtomicBool::new(false);
+
 /// The virtual path under which a file was remembered.
 pub(crate) fn remembered(stat: &libc::stat) -> Option<Vec<u8>> {
-    // Asked for every native descriptor: nearly always there is nothing to find.
-    let remembered = REMEMBERED.lock();
-    if remembered.is_empty() { None } else { remembered.get(&(stat.st_dev, stat.st_ino)).cloned() }
+    if !ANY_REMEMBERED.load(Ordering::Acquire) {
+        return None;
+    }
+    let look = || REMEMBERED.lock().get(&(stat.st_dev, stat.st_ino)).cloned();
+    if inside::is_inside() { look() } else { inside::answer(|| Ok(look())).ok().flatten() }
+}
+
+/// The virtual path of what a link of the kernel's such as `/proc/self/fd/N` leads to, by the name that it tells.
+pub(crate) fn behind(link: &CStr, name: &[u8]) -> Option<Vec<u8>> {
+    match strip(name) {
+        Some(path) => Some(path.to_vec()),
+        None if !ANY_REMEMBERED.load(Ordering::Acquire) => None,
+        None => remembered(&sys::stat(link, 0).ok()?),
+    }
 }
 
 /// An empty directory of ours for watches.
