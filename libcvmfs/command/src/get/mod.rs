@@ -57,6 +57,8 @@ pub(crate) struct Tally {
 
 /// Runs `cvmfs get`.
 pub fn run(args: &GetArgs, session: &Session, output: &mut Output) -> Result<()> {
+    // Modes are those of the repository; what is not finished yet is open to nobody else.
+    rustix::process::umask(rustix::fs::Mode::empty());
     let Some((destination, sources)) = args.paths.split_last() else { bail!("no destination is given") };
     let into_directory = destination.is_dir();
     ensure!(sources.len() == 1 || into_directory, "{} is not a directory", destination.display());
