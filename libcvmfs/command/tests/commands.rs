@@ -193,11 +193,11 @@ fn prefetch_with_verify_replaces_what_is_damaged() {
     let file = bench.path("added_in_v4");
     bench.ok(&["prefetch", &file]);
     let content = bench.ok(&["cat", &file]);
-    let victim = files(&bench.cache()).into_iter().find(|path| std::fs::read(path).unwrap() == content.as_bytes()).unwrap();
+    let victim =
+        files(&bench.cache()).into_iter().find(|path| std::fs::read(path).unwrap() == content.as_bytes()).unwrap();
     std::fs::remove_file(&victim).unwrap();
     std::fs::write(&victim, "bad").unwrap();
-    let json: serde_json::Value =
-        serde_json::from_str(&bench.ok(&["--json", "prefetch", "--verify", &file])).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&bench.ok(&["--json", "prefetch", "--verify", &file])).unwrap();
     assert_eq!(json["replaced"], 1);
     assert_eq!(bench.ok(&["cat", &file]), content);
 }

@@ -74,7 +74,8 @@ fn a_second_copy_writes_only_what_is_missing_or_changed() {
     let bench = Bench::new(SMALL);
     let source = bench.path("files");
     let counts = || -> (u64, u64) {
-        let json: serde_json::Value = serde_json::from_str(&bench.ok(&["--json", "get", "-r", &source, "copy"])).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&bench.ok(&["--json", "get", "-r", &source, "copy"])).unwrap();
         (json["copied"].as_u64().unwrap(), json["kept"].as_u64().unwrap())
     };
     let (all, 0) = counts() else { panic!("the first copy found something") };

@@ -67,7 +67,11 @@ impl Bench {
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let complaints = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && complaints.is_empty(), "cvmfs {arguments:?}: {:?}: {complaints}", output.status);
+        assert!(
+            output.status.success() && complaints.is_empty(),
+            "cvmfs {arguments:?}: {:?}: {complaints}",
+            output.status
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -86,7 +90,11 @@ pub(crate) fn records(json: &[u8]) -> Vec<Truth> {
     let lines = json.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     // The record of the official client has inode numbers, which differ from mount to mount.
     let with_inode = |line: &[u8]| [b"{\"ino\": 0, ", &line[1..]].concat();
-    lines.map(|line| serde_json::from_slice(&with_inode(line)).unwrap_or_else(|e| panic!("{e}: {}", line.escape_ascii()))).collect()
+    lines
+        .map(|line| {
+            serde_json::from_slice(&with_inode(line)).unwrap_or_else(|e| panic!("{e}: {}", line.escape_ascii()))
+        })
+        .collect()
 }
 
 /// Every file below a directory.
