@@ -110,7 +110,8 @@ impl Mount {
     /// # Panics
     /// When the parameters that concern no repository are wrong.
     pub fn client(&self) -> Mounted {
-        Mounted { fqrn: self.fqrn.clone(), client: self.try_client().expect("right parameters") }
+        let client = self.try_client().expect("right parameters");
+        Mounted { fqrn: self.fqrn.clone(), client, _directory: self._directory.clone() }
     }
 
     /// The same where they may be wrong.
@@ -129,6 +130,8 @@ impl Mount {
 pub struct Mounted {
     fqrn: String,
     client: Client,
+    /// The cache lives as long as somebody uses it.
+    _directory: Option<Arc<TempDir>>,
 }
 
 impl Mounted {

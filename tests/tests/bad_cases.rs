@@ -175,3 +175,108 @@ cases! {
     whitelist_fingerprint_comment whitelist_multi_fingerprint whitelist_tampered_body whitelist_tampered_rehashed
     whitelist_wrong_name
 }
+
+/// Catalogs that no fixture has: correctly signed, and wrong.
+mod forged {
+    use super::*;
+    use cvmfs_tests::forge::{Forge, Stage};
+    use libcvmfs::object::ObjectKind;
+
+    const FQRN: &str = "wrong.test.example";
+
+    fn forge() -> Forge {
+        Forge::new(FQRN).file("/good", "good").file("/chunked", vec![3; 5000]).chunks_of(1000)
+    }
+
+    fn mounted(forge: &Forge) -> (Mounted, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let published = forge.publish(directory.path());
+        (Mount::of(&published.repository()).client(), directory)
+    }
+
+    #[test]
+    fn chunks_that_do_not_cover_a_file_exactly_are_no_file() {
+        for sql in [
+            "UPDATE chunks SET offset = offset + 1 WHERE offset = 2000",
+            "UPDATE chunks SET offset = offset - 500 WHERE offset = 2000",
+            "UPDATE chunks SET size = 999 WHERE offset = 2000",
+            "UPDATE chunks SET size = 1001 WHERE offset = 4000",
+            "DELETE FROM chunks WHERE offset = 0",
+            "DELETE FROM chunks WHERE offset = 3000",
+            "DELETE FROM chunks WHERE offset = 4000",
+            "DELETE FROM chunks",
+            "UPDATE chunks SET size = -1 WHERE offset = 0",
+            "UPDATE chunks SET offset = 9223372036854775807 WHERE offset = 4000",
+            "UPDATE catalog SET size = 4999 WHERE name = 'chunked'",
+            "UPDATE catalog SET size = 9223372036854775807 WHERE name = 'chunked'",
+        ] {
+            let (mounted, _directory) = mounted(&forge().catalog_sql("", sql));
+            let error = mounted.read("/chunked").expect_err(sql);
+            assert_eq!(error.errno(), EIO, "{sql}: {error}");
+            assert!(error.to_string().contains("chunked"), "{sql}: {error}");
+            assert_eq!(mounted.read("/good").unwrap(), b"good", "{sql}");
+            assert_clean(mounted.repository().unwrap().cache());
+        }
+    }
+
+    #[test]
+    fn a_root_catalog_of_another_size_than_announced_is_refused() {
+        for size in ["1", "99999999", "18446744073709551615"] {
+            let (mounted, _directory) = mounted(&forge().manifest_field('B', size));
+            let error = mounted.repository().map(drop).expect_err(size);
+            assert_eq!((error.errno(), error.origin()), (EIO, Some(Origin::Content)), "{size}: {error}");
+        }
+    }
+
+    #[test]
+    fn catalogs_that_are_no_catalogs_are_errors_and_nothing_more() {
+        let database = |change: fn(Vec<u8>) -> Vec<u8>| {
+            forge().on_object_of(Stage::Plain, ObjectKind::Catalog, "", move |bytes| Some(change(bytes)))
+        };
+        for (name, forge) in [
+            ("empty", database(|_| Vec::new())),
+            ("text", database(|_| b"hello".to_vec())),
+            ("header only", database(|bytes| bytes[..100].to_vec())),
+            ("half", database(|bytes| bytes[..bytes.len() / 2].to_vec())),
+            (
+                "first page overwritten",
+                database(|mut bytes| {
+                    bytes[16..1024].fill(0xff);
+                    bytes
+                }),
+            ),
+            ("no table", forge().catalog_sql("", "DELETE FROM chunks; DROP TABLE catalog")),
+            (
+                "a view",
+                forge().catalog_sql("", "ALTER TABLE catalog RENAME TO c; CREATE VIEW catalog AS SELECT * FROM c"),
+            ),
+            ("no root", forge().catalog_sql("", "DELETE FROM chunks; DELETE FROM catalog WHERE name = ''")),
+            ("no properties", forge().catalog_sql("", "DROP TABLE properties")),
+            (
+                "schema from the future",
+                forge().catalog_sql("", "UPDATE properties SET value = '9.9' WHERE key = 'schema'"),
+            ),
+            ("a prefix", forge().catalog_sql("", "INSERT INTO properties VALUES ('root_prefix', '/elsewhere')")),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let published = forge.publish(directory.path());
+            let mounted = Mount::of(&published.repository()).client();
+            let error = mounted.repository().map(drop).expect_err(name);
+            assert_eq!((error.errno(), error.origin()), (EIO, Some(Origin::Content)), "{name}: {error}");
+            assert_eq!(mounted.node("/good").unwrap_err().errno(), EIO, "{name}");
+        }
+    }
+
+    #[test]
+    fn circles_of_directories_and_catalogs_end() {
+        // A directory that is its own parent, and one below its own child.
+        let (mounted, _directory) = mounted(
+            &forge()
+                .file("/d/e/f", "")
+                .catalog_sql("", "UPDATE catalog SET parent_1 = md5path_1, parent_2 = md5path_2 WHERE name = 'd'"),
+        );
+        let outcome = mounted.list("/d/d/d/d");
+        assert!(outcome.is_err(), "{outcome:?}");
+        assert_eq!(mounted.read("/good").unwrap(), b"good");
+    }
+}

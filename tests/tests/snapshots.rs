@@ -165,6 +165,42 @@ fn an_older_revision_is_refused_and_reported() {
 }
 
 #[test]
+fn a_mirror_that_lags_behind_is_passed_over() {
+    let (stage, _) = stage(&revision(1));
+    let stale_root = tempfile::tempdir().unwrap();
+    let published = revision(1).publish(stale_root.path());
+    let stale = WebRoot::serve(FQRN, stale_root.path());
+    stage.publish(&revision(2));
+    let ahead = Mount::over(&published.repository(), &[&stage.server]);
+    assert_eq!(version(&ahead.client()), "revision 2");
+    // The same user now asks the stale one first.
+    let urls = [stale.server_url(), stage.server.server_url()].join(";");
+    let both = ahead.option("CVMFS_SERVER_URL", &urls).client();
+    assert_eq!(version(&both), "revision 2");
+    assert_eq!(both.read("/nested/file").unwrap(), b"nested 2");
+    assert_eq!(both.repository().unwrap().state().offline, None, "the other one is fresh");
+    assert!(stale.requests().iter().any(|request| request.path.ends_with("/.cvmfspublished")));
+}
+
+#[test]
+fn copies_at_alternative_paths_are_used_where_they_are_announced() {
+    let (stage, published) = stage(&revision(1).alternative_paths().tag("one"));
+    assert_eq!(version(&stage.mount.clone().option("CVMFS_REPOSITORY_TAG", "one").client()), "revision 1");
+    let paths = stage.server.paths();
+    for (hash, kind) in
+        [(published.root_catalog, ObjectKind::Catalog), (published.certificate, ObjectKind::Certificate)]
+    {
+        let name = ObjectName::new(hash, kind);
+        assert!(paths.iter().any(|path| path.ends_with(&name.alternative_path())), "{paths:?}");
+        assert!(!paths.iter().any(|path| path.ends_with(&name.path())), "{paths:?}");
+    }
+    // Announced and not there: the usual place is as good.
+    let root = ObjectName::new(published.root_catalog, ObjectKind::Catalog);
+    std::fs::remove_file(stage.web_root.path().join(&root.alternative_path()[1..])).unwrap();
+    assert_eq!(version(&stage.mount.with_new_cache().client()), "revision 1");
+}
+
+#[test]
 fn the_highest_revision_is_remembered_without_the_cache() {
     let (stage, first) = stage(&revision(1));
     let second = stage.publish(&revision(2));

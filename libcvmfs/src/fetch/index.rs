@@ -32,6 +32,12 @@ impl Fetcher {
     }
 
     fn build(&self, catalog: &CatalogRef) -> Result<Vec<u8>, Error> {
+        if let Some(size) = catalog.size.filter(|size| *size > self.limits.metadata) {
+            let path = if catalog.mount.is_empty() { b"/".to_vec() } else { catalog.mount.clone() };
+            let reason =
+                format!("a catalog of {size} bytes is announced, at most {} are accepted", self.limits.metadata);
+            return Err(Error::Damaged { path, reason });
+        }
         let file = self.catalog(catalog.hash, catalog.size)?;
         let (image, report) = match build_from(&file, catalog) {
             // It may have been damaged since it came in: what the servers have decides.
