@@ -75,6 +75,8 @@ fn iso_date(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// > What is open, and every node found before, stays on the revision in which it was found.
+/// > Inode numbers are made from paths: they are the same in every revision.
 #[test]
 fn a_newer_revision_is_seen_and_what_is_open_stays_as_it_was() {
     let (stage, _) = stage(&revision(1));
@@ -109,6 +111,7 @@ fn a_newer_revision_is_seen_and_what_is_open_stays_as_it_was() {
     assert_eq!(old_root.get_xattr(b"user.revision").unwrap(), b"1");
 }
 
+/// > A newer revision is looked for when the time to live of the root catalog is over.
 #[test]
 fn the_time_to_live_decides_when_to_look() {
     let (stage, _) = stage(&revision(1).ttl(1));
@@ -164,6 +167,8 @@ fn an_older_revision_is_refused_and_reported() {
     assert_eq!(mounted.repository().unwrap().state().offline, None);
 }
 
+/// > An older revision than the newest one seen is never mounted, also if the cache was wiped but its workspace was
+/// > kept.
 #[test]
 fn a_mirror_that_lags_behind_is_passed_over() {
     let (stage, _) = stage(&revision(1));
@@ -336,6 +341,8 @@ fn a_repository_without_tags_says_so() {
     assert!(error.to_string().contains("no tag"), "{error}");
 }
 
+/// > Without servers the newest revision that was verified here is mounted from the cache; what is not in the cache
+/// > is an input/output error.
 #[test]
 fn without_servers_the_cache_is_what_there_is() {
     let (stage, _) = stage(&revision(1).tag("one").ttl(1));
