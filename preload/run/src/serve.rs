@@ -4,11 +4,12 @@ use crate::view;
 use anyhow::Context as _;
 use cvmfs_helper::message::{self, Mounted};
 use cvmfs_helper::{Failure, IDLE_VARIABLE, Reply, Request};
+use cvmfs_pac::PacEngine;
 use libcvmfs::Error;
 use libcvmfs::cache::Key;
 use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::fqrn::Fqrn;
-use libcvmfs::repository::Repository;
+use libcvmfs::repository::{Repository, SharedPacEvaluator};
 use log::{debug, warn};
 use parking_lot::Mutex;
 use std::fs::{self, File};
@@ -30,7 +31,8 @@ const CLEAN_EVERY: Duration = Duration::from_secs(600);
 /// or one that starts at the same moment, nothing happens.
 pub(crate) fn run(socket: &Path) -> anyhow::Result<()> {
     close_inherited();
-    let client = Client::new(ClientSettings::from_process())?;
+    let pac: SharedPacEvaluator = Arc::new(PacEngine::default());
+    let client = Client::new(ClientSettings { pac: Some(pac), ..ClientSettings::from_process() })?;
     let view = view::directory()?;
     let Some(lock) = lock(&socket.with_extension("lock"))? else { return Ok(()) };
     // Left behind by a helper that was killed: the lock says that none is alive.
