@@ -35,7 +35,12 @@ const REFUSALS: &[(&str, &[&str])] = &[
 
 /// Where the outcome of a probe differs from the official client's: case, probe, our outcome, reason.
 const DIFFERENT: &[(&str, &str, &str, &str)] = &[
-    ("nested_catalog_wrong_prefix", "ls /nested", "errno 5", "a catalog is mounted only where its root prefix says"),
+    (
+        "nested_catalog_wrong_prefix",
+        "ls /nested",
+        "errno 5",
+        "a catalog must have the size announced, and is mounted where its prefix says",
+    ),
     ("nested_catalog_wrong_prefix", "cat /nested/file00", "errno 5", "nor is anything denied on its word"),
     ("nested_catalog_self", "ls /nested", "errno 5", "the root catalog is no nested catalog"),
     ("nested_catalog_self", "cat /nested/file00", "errno 5", "nor is anything denied on its word"),
@@ -264,6 +269,32 @@ mod forged {
             let error = mounted.repository().map(drop).expect_err(name);
             assert_eq!((error.errno(), error.origin()), (EIO, Some(Origin::Content)), "{name}: {error}");
             assert_eq!(mounted.node("/good").unwrap_err().errno(), EIO, "{name}");
+        }
+    }
+
+    #[test]
+    fn catalogs_are_mounted_only_where_they_belong() {
+        let tree = || forge().nested("/a").file("/a/file", "a").nested("/b").file("/b/file", "b");
+        // Hash and size are right, so that nothing but the prefix tells.
+        let foreign = "UPDATE nested_catalogs SET (sha1, size) =
+            (SELECT sha1, size FROM nested_catalogs WHERE path = '/b') WHERE path = '/a'";
+        let (mounted_foreign, _directory) = mounted(&tree().catalog_sql("", foreign));
+        let directory = tempfile::tempdir().unwrap();
+        let old = tree().publish(directory.path());
+        let root = format!(
+            "UPDATE nested_catalogs SET sha1 = '{}', size = {} WHERE path = '/a'",
+            old.root_catalog, old.root_size
+        );
+        let published = tree().revision(2).catalog_sql("", &root).publish(directory.path());
+        let mounted_root = Mount::of(&published.repository()).client();
+        for mounted in [mounted_foreign, mounted_root] {
+            for path in ["/a/file", "/a/none", "/a/b/file"] {
+                let error = mounted.node(path).unwrap_err();
+                assert_eq!((error.errno(), error.origin()), (EIO, Some(Origin::Content)), "{path}: {error}");
+                assert!(error.to_string().contains("/a"), "{path}: {error}");
+            }
+            assert_eq!(mounted.list("/a").unwrap_err().errno(), EIO);
+            assert_eq!(mounted.read("/b/file").unwrap(), b"b");
         }
     }
 

@@ -28,6 +28,11 @@ fn content(number: usize) -> Vec<u8> {
     format!("content of file {number}\n").repeat(1 + number % 7).into_bytes()
 }
 
+/// In four chunks.
+fn large() -> Vec<u8> {
+    (0..100_000_u32).flat_map(u32::to_le_bytes).collect()
+}
+
 /// The body of a child process; nothing in the process that runs the tests.
 #[test]
 fn reader() {
@@ -37,14 +42,20 @@ fn reader() {
         options.lines().map(|line| line.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect();
     let settings = ClientSettings { options, config_roots: Some(Vec::new()), ..ClientSettings::default() };
     let client = Client::new(settings).unwrap();
-    // Everybody starts at another place and meets the others on the way.
-    let start = std::process::id() as usize % FILES;
-    for number in (start..FILES).chain(0..start) {
-        let path = format!("/cvmfs/{FQRN}{}", path(number));
+    let read = |path: &str| {
+        let path = format!("/cvmfs/{FQRN}{path}");
         let node = client.namespace().resolve(path.as_bytes(), LastLink::Follow).and_then(Resolved::node).unwrap();
         let mut bytes = Vec::new();
         node.open().unwrap().read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, self::content(number), "{path}");
+        bytes
+    };
+    // Everybody starts at another place and meets the others on the way.
+    let start = std::process::id() as usize % FILES;
+    for number in (start..FILES).chain(0..start) {
+        assert_eq!(read(&path(number)), content(number), "{number}");
+        if number % 100 == 0 {
+            assert_eq!(read("/large"), large());
+        }
     }
 }
 
@@ -71,7 +82,7 @@ struct Stage {
 fn stage() -> Stage {
     let web_root = tempfile::tempdir().unwrap();
     let forge = (0..FILES).fold(Forge::new(FQRN).nested("/dir3"), |forge, n| forge.file(path(n), content(n)));
-    let published = forge.file("/large", vec![5; 400_000]).chunks_of(100_000).publish(web_root.path());
+    let published = forge.file("/large", large()).chunks_of(100_000).publish(web_root.path());
     let server = WebRoot::serve(FQRN, web_root.path());
     let mount = Mount::over(&published.repository(), &[&server]).option("CVMFS_TIMEOUT_DIRECT", "20");
     Stage { server, mount, _web_root: web_root }
@@ -93,8 +104,8 @@ fn a_crowd_fetches_everything_once() {
     let stage = stage();
     wait((0..PROCESSES).map(|_| spawn(&stage.mount)).collect());
     let objects = stage.objects();
-    // Certificate, two catalogs, and the files.
-    assert_eq!(objects.len(), 1 + 2 + FILES);
+    // Certificate, two catalogs, the files, and the chunks of the large one.
+    assert_eq!(objects.len(), 1 + 2 + FILES + 4);
     let several: Vec<_> = objects.iter().filter(|(_, count)| **count > 1).collect();
     assert!(several.is_empty(), "asked for more than once: {several:?}");
     assert_clean(stage.mount.client().repository().unwrap().cache());
