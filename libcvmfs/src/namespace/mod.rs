@@ -1,6 +1,6 @@
 //! From path to entry: the tree of `/cvmfs` with all its repositories, by POSIX rules.
 //!
-//! A [`Namespace`] works over two traits, [`Mounts`] and [`Source`], so that the same rules serve a
+//! A [`Namespace`] works over two traits, [`Mounts`] and [`Source`](crate::snapshot::Source), so that the same rules serve a
 //! program that downloads for itself and one that asks another process to.
 
 mod attributes;
