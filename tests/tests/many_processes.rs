@@ -113,12 +113,21 @@ fn a_crowd_fetches_everything_once() {
 
 #[test]
 fn processes_that_are_killed_leave_nothing_in_the_way() {
+    const ROUNDS: u64 = 8;
+    let wanted = std::env::var("CVMFS_TESTS_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    // After some rounds the cache is complete, and there is nothing left to be disturbed.
+    for _ in 0..wanted.div_ceil(ROUNDS) {
+        disturb_a_cold_cache(ROUNDS);
+    }
+}
+
+fn disturb_a_cold_cache(rounds: u64) {
     let stage = stage();
     stage.server.script(|request| match request.number % 3 {
         0 => Behaviour::After(std::time::Duration::from_millis(5)),
         _ => Behaviour::Normal,
     });
-    for round in 0..8 {
+    for round in 0..rounds {
         let mut victims: Vec<Child> = (0..2).map(|_| spawn(&stage.mount)).collect();
         std::thread::sleep(std::time::Duration::from_millis(50 + 40 * round));
         for victim in &mut victims {
