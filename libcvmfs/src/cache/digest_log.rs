@@ -8,6 +8,7 @@ use super::Key;
 use super::directory::Dir;
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -24,6 +25,11 @@ pub(super) struct Record {
     pub(super) volatile: bool,
 }
 
+/// Keeps a record from being dropped as that of an absent object.
+pub(super) struct Appended {
+    _locked: File,
+}
+
 #[derive(Default)]
 pub(super) struct DigestLog(Mutex<Loaded>);
 
@@ -36,7 +42,9 @@ struct Loaded {
 
 impl DigestLog {
     /// Adds a record. Losing it would only leave the file unverified, so callers may go on after an error.
-    pub(super) fn append(&self, dir: &Dir, key: &Key, record: &Record) -> io::Result<()> {
+    ///
+    /// Until the result is dropped the log is not rewritten: the record's object may not be in its place yet.
+    pub(super) fn append(&self, dir: &Dir, key: &Key, record: &Record) -> io::Result<Appended> {
         loop {
             let mut file = dir.append(DIGESTS, 0o600)?;
             // Shared among writers, exclusive while the log is rewritten; without locks a rewrite may lose us.
@@ -44,7 +52,8 @@ impl DigestLog {
             if rustix::fs::fstat(&file)?.st_nlink == 0 {
                 continue;
             }
-            return file.write_all(&encode(key, record));
+            file.write_all(&encode(key, record))?;
+            return Ok(Appended { _locked: file });
         }
     }
 
@@ -62,11 +71,12 @@ impl DigestLog {
         Ok(loaded.records.iter().filter_map(|(packed, record)| Some((Key::unpack(packed)?, *record))).collect())
     }
 
-    /// Rewrites the log without the keys that `keep` denies, if that makes it notably shorter.
+    /// Rewrites the log without the keys that `keep` denies, if that makes it notably shorter and nobody is between
+    /// recording an object and putting it in its place.
     pub(super) fn compact(&self, dir: &Dir, temporary: &str, keep: impl Fn(&Key) -> bool) -> io::Result<()> {
         let file = dir.update(DIGESTS, 0o600)?;
-        let _ = rustix::fs::flock(&file, FlockOperation::LockExclusive);
-        if rustix::fs::fstat(&file)?.st_nlink == 0 {
+        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        if locked == Err(Errno::WOULDBLOCK) || rustix::fs::fstat(&file)?.st_nlink == 0 {
             return Ok(());
         }
         let mut loaded = self.0.lock();
@@ -87,7 +97,7 @@ impl Loaded {
     fn refresh(&mut self, dir: &Dir) -> io::Result<()> {
         let mut file: File = match dir.read(DIGESTS) {
             Ok(file) => file,
-            Err(rustix::io::Errno::NOENT) => {
+            Err(Errno::NOENT) => {
                 *self = Loaded::default();
                 return Ok(());
             }
@@ -208,5 +218,21 @@ mod tests {
         assert_eq!(dir.stat(DIGESTS).unwrap().unwrap().st_size as usize, 3 * RECORD);
         assert_eq!(other.lookup(&dir, &key(0)).unwrap(), None);
         assert_eq!(other.lookup(&dir, &key(1)).unwrap(), Some(record(11)));
+    }
+
+    #[test]
+    fn a_record_is_kept_until_its_object_can_be_in_place() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = Dir::open(home.path()).unwrap();
+        let (log, other) = (DigestLog::default(), DigestLog::default());
+        for n in 0..2000 {
+            log.append(&dir, &key(n), &record(n)).unwrap();
+        }
+        let appended = log.append(&dir, &key(1), &record(1)).unwrap();
+        other.compact(&dir, "temporary", |_| false).unwrap();
+        assert_eq!(other.lookup(&dir, &key(1)).unwrap(), Some(record(1)));
+        drop(appended);
+        other.compact(&dir, "temporary", |_| false).unwrap();
+        assert_eq!(log.lookup(&dir, &key(1)).unwrap(), None);
     }
 }

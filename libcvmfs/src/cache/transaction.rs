@@ -1,4 +1,4 @@
-use super::digest_log::Record;
+use super::digest_log::{Appended, Record};
 use super::directory::Dir;
 use super::find::Found;
 use super::open::{TRANSACTIONS, directory_mode};
@@ -162,15 +162,10 @@ impl<'a> Transaction<'a> {
         let mode = Permissions::from_raw_mode(self.cache.file_mode(&self.key));
         rustix::fs::fchmod(&self.file, mode).map_err(|e| failed("changing permissions of", e.into()))?;
         let file = self.dir.read(&self.name).map_err(|e| failed("opening", e.into()))?;
-        // Before the rename: no object without a digest, and no byte in use that is not counted.
-        if let Some(local) = self.cache.local().filter(|_| self.cache.top.own_local) {
-            let blake3 = *self.hasher.finalize().as_bytes();
-            let record = Record { size: self.written, blake3, volatile: expected.volatile };
-            if let Err(e) = self.cache.digests.append(local, &self.key, &record) {
-                debug!("{}: digest not recorded: {e}", self.key);
-            }
-        }
+        // Before the rename: no object without a digest, and no byte in use that is not counted. Counting may remove
+        // files and their digests, so it comes before the digests are locked.
         self.cache.count(self.written)?;
+        let _recorded = self.record_digest(expected.volatile);
         // Nobody may hold the file open for writing when it is executed. The lock goes too, for the pin.
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
         let found =
@@ -181,6 +176,13 @@ impl<'a> Transaction<'a> {
         self.close_writer().map_err(|e| failed("closing", e))?;
         self.move_into_place().map_err(|e| CacheError::from_io(&found.path, "moving into place", e))?;
         Ok(found)
+    }
+
+    fn record_digest(&self, volatile: bool) -> Option<Appended> {
+        let local = self.cache.local().filter(|_| self.cache.top.own_local)?;
+        let record = Record { size: self.written, blake3: *self.hasher.finalize().as_bytes(), volatile };
+        let appended = self.cache.digests.append(local, &self.key, &record);
+        appended.inspect_err(|e| debug!("{}: digest not recorded: {e}", self.key)).ok()
     }
 
     /// Exchanges the writable descriptor for a read-only one.
