@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 /// Attributes whose values depend on the mount and not on the repository.
-const OF_THE_MOUNT: [&str; 29] = [
-    "user.expires",
+const OF_THE_MOUNT: [&str; 28] = [
     "user.external_host",
     "user.external_timeout",
     "user.external_url",

@@ -93,7 +93,7 @@ impl Source for FetchingSource {
             "external_host" => external.map(|status| status.host).unwrap_or_default(),
             "external_timeout" => external.as_ref().unwrap_or(&status).timeout.as_secs().to_string(),
             "expires" => match *self.expires.read() {
-                Some(expires) => (expires.saturating_duration_since(Instant::now()).as_secs() / 60).to_string(),
+                Some(expires) => (expires.saturating_duration_since(Instant::now()).as_secs().div_ceil(60)).to_string(),
                 None => "never".to_owned(),
             },
             "hitrate" => {
