@@ -94,7 +94,7 @@ impl Source for FetchingSource {
             "external_timeout" => external.as_ref().unwrap_or(&status).timeout.as_secs().to_string(),
             "expires" => match *self.expires.read() {
                 Some(expires) => (expires.saturating_duration_since(Instant::now()).as_secs().div_ceil(60)).to_string(),
-                None => "never".to_owned(),
+                None => "never (fixed root catalog)".to_owned(),
             },
             "hitrate" => {
                 let (hits, misses) = (count(&counters.hits), count(&counters.misses));
