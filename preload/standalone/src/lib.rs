@@ -6,11 +6,11 @@
 //!
 //! | module | job |
 //! |---|---|
-//! | [`place`] | which paths and descriptors are ours |
-//! | [`namespace`] | path to node: libcvmfs over cache and helper |
-//! | [`view`] | real directories and hard links under the virtual names, behind a fixed prefix |
-//! | [`inside`] | what holds while our code runs in somebody else's program: errno, panics, forks, re-entry |
-//! | [`session`] | helper, prefixes and environment |
+//! | `place` | which paths and descriptors are ours |
+//! | `namespace` | path to node: libcvmfs over cache and helper |
+//! | `view` | real directories and hard links under the virtual names, behind a fixed prefix |
+//! | `inside` | what holds while our code runs in somebody else's program: errno, panics, forks, re-entry |
+//! | `session` | helper, prefixes and environment |
 //! | the others | the hooked functions, by family as in the table of `cvmfs-hooks` |
 //!
 //! # Why descriptors need no table
@@ -27,10 +27,10 @@
 //! * symbols of which `dlsym` finds no default version (`__xstat` in a new C library, `stat` in an old one): redhook
 //!   panics there. The table calls them *remade*, and their native work is a system call;
 //! * `execl` and its sisters, whose arguments have no fixed number, and `dlopen`, whose real one wants to see the
-//!   caller's return address: machine code, in [`trampoline`].
+//!   caller's return address: machine code, in `trampoline`.
 //!
 //! redhook also falls back to the real function when a hook panics, which for a virtual path would say `ENOENT`.
-//! [`inside::answer`] catches panics before that and answers `EIO`.
+//! `inside::answer` catches panics before that and answers `EIO`.
 
 mod change;
 mod cwd;
