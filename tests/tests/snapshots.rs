@@ -433,6 +433,72 @@ fn official_cache(directory: &Path) {
     std::fs::write(directory.join("cachedb"), "").unwrap();
 }
 
+/// Set in the child process that reads as somebody else: the options, one a line.
+const READER: &str = "CVMFS_TESTS_OTHER_USER";
+
+/// The body of a child process; nothing in the process that runs the tests.
+#[test]
+fn another_user() {
+    let Some(options) = std::env::var_os(READER) else { return };
+    let options = options.into_string().unwrap();
+    let options =
+        options.lines().map(|line| line.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect();
+    let settings = libcvmfs::client::ClientSettings {
+        options,
+        config_roots: Some(Vec::new()),
+        ..libcvmfs::client::ClientSettings::default()
+    };
+    let client = libcvmfs::client::Client::new(settings).unwrap();
+    let path = b"/cvmfs/small.test.example/files/";
+    for (name, size) in [(&b"tiny.txt"[..], 12), (b"large_random_3M.bin", 3_145_745)] {
+        let node = client.namespace().resolve(&[path, name].concat(), libcvmfs::namespace::LastLink::Follow);
+        let node = node.and_then(libcvmfs::namespace::Resolved::node).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(cvmfs_tests::mount::read(&node).unwrap_or_else(|error| panic!("{error}")).len(), size);
+    }
+}
+
+#[test]
+fn somebody_elses_preloaded_cache_is_read_where_it_lies() {
+    // SAFETY: only reads a number of the process.
+    if unsafe { libc::geteuid() } != 0 {
+        cvmfs_tests::tools::skip("only root can become somebody else");
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let place = tempfile::tempdir().unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(place.path(), 0o755);
+    let preloaded = place.path().join("preloaded");
+    std::fs::create_dir(&preloaded).unwrap();
+    official_cache(&preloaded);
+    std::fs::remove_file(preloaded.join("cachedb")).unwrap();
+    let before = listing(&preloaded);
+    before.iter().for_each(|file| mode(file, 0o644));
+    let (program, key, own) = (place.path().join("program"), place.path().join("key.pub"), place.path().join("own"));
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::fs::copy(fixtures::repository("small.test.example").public_key, &key).unwrap();
+    std::fs::create_dir(&own).unwrap();
+    (mode(&program, 0o755), mode(&key, 0o644), mode(&own, 0o777));
+    let nowhere = WebRoot::new();
+    nowhere.stop();
+    for parameter in ["CVMFS_ALIEN_CACHE", "CVMFS_CACHE_DIR"] {
+        let options = [
+            format!("CVMFS_SERVER_URL={}", nowhere.server_url()),
+            "CVMFS_HTTP_PROXY=DIRECT".to_owned(),
+            format!("CVMFS_PUBLIC_KEY={}", key.display()),
+            format!("CVMFS_CACHE_BASE={}", own.join(parameter).display()),
+            format!("{parameter}={}", preloaded.display()),
+        ];
+        let mut command = std::process::Command::new(&program);
+        command.args(["--exact", "another_user", "--nocapture"]).env(READER, options.join("\n")).current_dir("/");
+        let output = command.uid(65534).gid(65534).output().unwrap();
+        assert!(output.status.success(), "{parameter}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(own.join(parameter).is_dir(), "indexes and whole files went to a place of his own");
+    }
+    assert_eq!(listing(&preloaded), before);
+}
+
 fn listing(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
