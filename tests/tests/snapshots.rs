@@ -479,7 +479,9 @@ fn somebody_elses_preloaded_cache_is_read_where_it_lies() {
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     std::fs::copy(fixtures::repository("small.test.example").public_key, &key).unwrap();
     std::fs::create_dir(&own).unwrap();
-    (mode(&program, 0o755), mode(&key, 0o644), mode(&own, 0o777));
+    mode(&program, 0o755);
+    mode(&key, 0o644);
+    mode(&own, 0o777);
     let nowhere = WebRoot::new();
     nowhere.stop();
     for parameter in ["CVMFS_ALIEN_CACHE", "CVMFS_CACHE_DIR"] {
