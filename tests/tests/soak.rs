@@ -54,7 +54,7 @@ fn read_on(mounted: &Mounted, reader: u64, stop: &AtomicBool, reads: &AtomicU64)
         let path = if number == FILES { "/large".to_owned() } else { path(number) };
         let bytes = mounted.read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         assert!(bytes == content(number), "{path} is something else");
-        if number % 50 == 0 {
+        if number.is_multiple_of(50) {
             let listed = mounted.list(format!("/dir{}", number % 10)).unwrap();
             assert_eq!(listed.iter().filter(|name| name.starts_with("file")).count() as u64, FILES / 10);
         }
