@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 /// Attributes whose values depend on the mount and not on the repository.
-const OF_THE_MOUNT: [&str; 28] = [
+const OF_THE_MOUNT: [&str; 29] = [
+    "user.expires",
     "user.external_host",
     "user.external_timeout",
     "user.external_url",
