@@ -82,6 +82,12 @@ impl<W: Output> Unpacker<W> {
         }
     }
 
+    /// Goes on with another output.
+    pub(super) fn map_output<V>(self, change: impl FnOnce(W) -> V) -> Unpacker<V> {
+        let Unpacker { expected, inflater, plain, output } = self;
+        Unpacker { expected, inflater, plain, output: change(output) }
+    }
+
     pub(super) fn into_output(self) -> W {
         self.output
     }

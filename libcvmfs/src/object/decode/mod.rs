@@ -6,6 +6,7 @@
 mod inflate;
 mod output;
 mod pipeline;
+mod relay;
 mod small;
 #[cfg(test)]
 mod tests;
@@ -56,8 +57,8 @@ impl Expected {
 
 /// Receives one object and writes its plain bytes to `W`.
 ///
-/// All work is done in the caller's thread. With [`Decoder::threaded`], hashing stays there while inflating and writing
-/// of larger objects go on in a second thread.
+/// All work is done in the caller's thread. With [`Decoder::threaded`], hashing stays there while larger objects are
+/// inflated in a second and written in a third thread.
 pub struct Decoder<'scope, W> {
     expected: Expected,
     hasher: Hasher,
@@ -92,7 +93,7 @@ impl<'scope, W: Output> Decoder<'scope, W> {
         }
     }
 
-    /// Lets a thread of `scope` inflate and write what is larger than half a megabyte.
+    /// Lets threads of `scope` inflate and write what is larger than half a megabyte.
     pub fn threaded(scope: &'scope Scope<'scope, '_>, expected: Expected, output: W) -> Decoder<'scope, W>
     where
         W: Send + 'scope,

@@ -1,4 +1,5 @@
 use super::inflate::Unpacker;
+use super::relay::Relay;
 use super::{Output, lost_thread};
 use crate::object::ReceiveError;
 use std::sync::mpsc::{Receiver as Inbox, Sender, SyncSender, channel, sync_channel};
@@ -47,9 +48,10 @@ impl<'scope, W: Output> Pipeline<'scope, W> {
         let (outbox, replies) = channel();
         let (hand_over, handed_over) = sync_channel(1);
         let spawned = Builder::new().name("cvmfs-inflate".to_owned()).spawn_scoped(scope, move || {
-            let mut unpacker: Unpacker<W> = handed_over.recv().expect("the spawner sends before it drops its end");
+            let unpacker: Unpacker<W> = handed_over.recv().expect("the spawner sends before it drops its end");
+            let mut unpacker = unpacker.map_output(|output| Relay::start(scope, output));
             work(&mut unpacker, &inbox, &outbox);
-            unpacker
+            unpacker.map_output(Relay::into_output)
         });
         match spawned {
             Ok(thread) => {
