@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver as Inbox, Sender, SyncSender, channel, sync_chann
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// Bytes in one buffer on its way to the thread.
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = 1 << 20;
 /// Buffers in existence, the bound on what waits.
 const BUFFERS: usize = 4;
 

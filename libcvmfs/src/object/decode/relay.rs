@@ -3,6 +3,8 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver as Inbox, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
+/// Bytes in one buffer on its way to the thread: large, so that the threads seldom wake each other.
+const BUFFER: usize = 1 << 20;
 /// Buffers in existence, the bound on what waits to be written.
 const BUFFERS: usize = 4;
 
@@ -16,6 +18,7 @@ pub(super) enum Relay<'scope, W> {
 pub(super) struct Threaded<'scope, W> {
     orders: SyncSender<Order>,
     replies: Inbox<Reply>,
+    filling: Vec<u8>,
     spare: Vec<Vec<u8>>,
     thread: ScopedJoinHandle<'scope, W>,
 }
@@ -46,7 +49,8 @@ impl<'scope, W: Output + Send + 'scope> Relay<'scope, W> {
             Ok(thread) => {
                 // The thread waits for exactly this message, so the channel is open.
                 let _ = hand_over.send(output);
-                Relay::Threaded(Threaded { orders, replies, spare: vec![Vec::new(); BUFFERS], thread })
+                let (filling, spare) = (Vec::with_capacity(BUFFER), vec![Vec::new(); BUFFERS - 1]);
+                Relay::Threaded(Threaded { orders, replies, filling, spare, thread })
             }
             Err(_) => Relay::Here(output),
         }
@@ -89,7 +93,8 @@ impl<W> Threaded<'_, W> {
 
     fn empty_buffer(&mut self) -> io::Result<Vec<u8>> {
         loop {
-            if let Some(buffer) = self.spare.pop() {
+            if let Some(mut buffer) = self.spare.pop() {
+                buffer.reserve_exact(BUFFER);
                 return Ok(buffer);
             }
             match self.replies.recv().map_err(|_| lost())? {
@@ -110,10 +115,14 @@ impl<W: Output> Write for Relay<'_, W> {
         match self {
             Relay::Here(output) => output.write(bytes),
             Relay::Threaded(threaded) => {
-                let mut buffer = threaded.empty_buffer()?;
-                buffer.extend_from_slice(bytes);
-                threaded.order(Order::Write(buffer))?;
-                Ok(bytes.len())
+                if threaded.filling.len() == BUFFER {
+                    let empty = threaded.empty_buffer()?;
+                    let full = std::mem::replace(&mut threaded.filling, empty);
+                    threaded.order(Order::Write(full))?;
+                }
+                let now = bytes.len().min(BUFFER - threaded.filling.len());
+                threaded.filling.extend_from_slice(bytes.get(..now).unwrap_or_default());
+                Ok(now)
             }
         }
     }
@@ -122,6 +131,8 @@ impl<W: Output> Write for Relay<'_, W> {
         match self {
             Relay::Here(output) => output.flush(),
             Relay::Threaded(threaded) => {
+                let last = std::mem::take(&mut threaded.filling);
+                threaded.order(Order::Write(last))?;
                 threaded.order(Order::Flush)?;
                 threaded.done()
             }
@@ -134,6 +145,7 @@ impl<W: Output> Output for Relay<'_, W> {
         match self {
             Relay::Here(output) => output.reset(),
             Relay::Threaded(threaded) => {
+                threaded.filling.clear();
                 threaded.order(Order::Reset)?;
                 // What went wrong with the bytes before does not matter any more.
                 loop {
