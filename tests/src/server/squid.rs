@@ -22,6 +22,18 @@ impl Squid {
     /// When it does not start.
     pub fn start() -> Option<Squid> {
         let program = require_tool("squid")?;
+        // A port that was free a moment ago may belong to another test by now.
+        let mut reasons = Vec::new();
+        while reasons.len() < 5 {
+            match Squid::try_start(&program) {
+                Ok(squid) => return Some(squid),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        panic!("{}", reasons.join("\n"));
+    }
+
+    fn try_start(program: &Path) -> Result<Squid, String> {
         let directory = tempfile::Builder::new().prefix("cvmfs-squid-").tempdir().expect("a temporary directory");
         // Started by root, Squid becomes user proxy.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("the directory is ours");
@@ -29,7 +41,7 @@ impl Squid {
         let configuration = directory.path().join("squid.conf");
         fs::write(&configuration, configure(directory.path(), port)).expect("a file in a temporary directory");
         let squid = || {
-            let mut command = Command::new(&program);
+            let mut command = Command::new(program);
             command.arg("-N").arg("-f").arg(&configuration).stdin(Stdio::null());
             command.stdout(Stdio::null()).stderr(Stdio::null());
             command
@@ -38,8 +50,8 @@ impl Squid {
         assert!(prepared.success(), "squid -z: {prepared}\n{}", read(&directory.path().join("cache.log")));
         let process = squid().spawn().expect("squid is executable");
         let mut squid = Squid { process, directory, port };
-        squid.wait_until_ready();
-        Some(squid)
+        squid.wait_until_ready()?;
+        Ok(squid)
     }
 
     /// `http://127.0.0.1:PORT`, the value for `CVMFS_HTTP_PROXY`.
@@ -75,15 +87,18 @@ impl Squid {
         let _ = self.process.wait();
     }
 
-    fn wait_until_ready(&mut self) {
+    fn wait_until_ready(&mut self) -> Result<(), String> {
         let end = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
             let ended = self.process.try_wait().expect("a child can be waited for");
             let log = || read(&self.directory.path().join("cache.log"));
-            assert!(ended.is_none(), "squid ended with {ended:?}:\n{}", log());
+            if ended.is_some() {
+                return Err(format!("squid ended with {ended:?}:\n{}", log()));
+            }
             assert!(Instant::now() < end, "squid does not listen:\n{}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 }
 
