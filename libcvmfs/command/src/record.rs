@@ -1,7 +1,7 @@
 //! One entry as a JSON object.
 
 use crate::json::Text;
-use crate::tree::{Entry as _, Facts, Kind, MountedEntry};
+use crate::tree::{Entry as _, Facts, Kind, KindText as _, MountedEntry};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use libcvmfs::namespace::Node;

@@ -2,7 +2,7 @@
 
 use super::expression::base_name;
 use super::{Printer, Visit};
-use crate::tree::{Entry, Facts, Kind};
+use crate::tree::{Entry, Facts, Kind, KindText as _};
 use anyhow::Result;
 use std::io::Write;
 

@@ -2,7 +2,7 @@
 
 use super::{Lister, Row};
 use crate::human;
-use crate::tree::{Entry, Facts, Kind};
+use crate::tree::{Entry, Facts, Kind, KindText as _};
 use anyhow::Result;
 use std::io::Write;
 

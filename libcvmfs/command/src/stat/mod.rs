@@ -7,7 +7,7 @@ use crate::names::Names;
 use crate::output::{Output, is_broken_pipe};
 use crate::record::Record;
 use crate::session::Session;
-use crate::tree::{Entry, Kind};
+use crate::tree::{Entry, Kind, KindText as _};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::ffi::OsString;

@@ -8,41 +8,29 @@ pub use mounted::MountedEntry;
 
 use anyhow::Result;
 
-/// The type of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Regular file.
-    Regular,
-    /// Directory.
-    Directory,
-    /// Symbolic link.
-    Symlink,
-    /// Character device.
-    CharacterDevice,
-    /// Block device.
-    BlockDevice,
-    /// Named pipe.
-    Fifo,
-    /// Socket.
-    Socket,
-}
+pub use libcvmfs::namespace::FileKind as Kind;
 
-impl Kind {
+/// How the listing commands speak of a type.
+pub trait KindText: Sized {
     /// From the type bits of `st_mode`; what is none of the seven is shown as a regular file.
-    pub fn of_mode(mode: u32) -> Kind {
-        match mode & 0o170000 {
-            0o040000 => Kind::Directory,
-            0o120000 => Kind::Symlink,
-            0o020000 => Kind::CharacterDevice,
-            0o060000 => Kind::BlockDevice,
-            0o010000 => Kind::Fifo,
-            0o140000 => Kind::Socket,
-            _ => Kind::Regular,
-        }
-    }
+    fn of_mode(mode: u32) -> Self;
 
     /// The first letter of a line of `ls -l`.
-    pub fn letter(self) -> u8 {
+    fn letter(self) -> u8;
+
+    /// The word used in JSON.
+    fn word(self) -> &'static str;
+
+    /// Whether `rdev` means something.
+    fn is_device(&self) -> bool;
+}
+
+impl KindText for Kind {
+    fn of_mode(mode: u32) -> Kind {
+        Kind::from_mode(mode).unwrap_or(Kind::Regular)
+    }
+
+    fn letter(self) -> u8 {
         match self {
             Kind::Regular => b'-',
             Kind::Directory => b'd',
@@ -54,8 +42,7 @@ impl Kind {
         }
     }
 
-    /// The word used in JSON.
-    pub fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Kind::Regular => "reg",
             Kind::Directory => "dir",
@@ -67,8 +54,7 @@ impl Kind {
         }
     }
 
-    /// Whether `rdev` means something.
-    pub fn is_device(self) -> bool {
+    fn is_device(&self) -> bool {
         matches!(self, Kind::CharacterDevice | Kind::BlockDevice)
     }
 }

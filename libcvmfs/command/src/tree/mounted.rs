@@ -3,7 +3,7 @@
 use super::{Entry, Facts, Kind, Time};
 use anyhow::Result;
 use libcvmfs::Error;
-use libcvmfs::namespace::{FileKind, Node, Resolved};
+use libcvmfs::namespace::{Node, Resolved};
 
 /// A node of the tree of repositories.
 #[derive(Debug, Clone)]
@@ -61,15 +61,7 @@ impl Entry for MountedEntry {
 
     fn kind(&self) -> Kind {
         let Place::Node(node) = &self.0 else { return Kind::Directory };
-        match node.kind() {
-            FileKind::Regular => Kind::Regular,
-            FileKind::Directory => Kind::Directory,
-            FileKind::Symlink => Kind::Symlink,
-            FileKind::CharacterDevice => Kind::CharacterDevice,
-            FileKind::BlockDevice => Kind::BlockDevice,
-            FileKind::Fifo => Kind::Fifo,
-            FileKind::Socket => Kind::Socket,
-        }
+        node.kind()
     }
 
     fn list(&self) -> Result<Vec<(Vec<u8>, Self)>> {
