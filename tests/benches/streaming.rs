@@ -12,7 +12,7 @@ use zlib_rs::{Inflate, InflateFlush};
 
 const FQRN: &str = "bench.example.org";
 const SIZE: usize = 256 << 20;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 
 /// Text such as source code: repetitive, but not absurdly so.
 fn text(len: usize) -> Vec<u8> {

@@ -1,4 +1,5 @@
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Take, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
@@ -52,8 +53,12 @@ pub enum Behaviour {
 }
 
 /// What lies at a path.
+#[derive(Default)]
 pub(super) struct Content {
-    pub(super) bytes: Vec<u8>,
+    /// The part that is sent; `None`: nothing lies there.
+    pub(super) file: Option<Take<File>>,
+    /// Bytes in that part.
+    pub(super) length: u64,
     /// First byte and size of the whole when only a part was asked for.
     pub(super) part: Option<(u64, u64)>,
     pub(super) max_age: u32,
@@ -74,16 +79,27 @@ pub(super) fn answer(
     content: Option<Content>,
     stopped: &dyn Fn() -> bool,
 ) -> io::Result<Next> {
-    let Some(content) = content else {
+    let Some(mut content) = content else {
         return status(out, 404, head_only);
     };
-    let body = &content.bytes;
-    match behaviour {
-        Behaviour::Normal => file(out, &content, body.len() as i64, body, head_only),
-        Behaviour::After(time) => {
+    if let Behaviour::Normal | Behaviour::After(_) = behaviour {
+        if let Behaviour::After(time) = behaviour {
             rest(*time, stopped);
-            file(out, &content, body.len() as i64, body, head_only)
         }
+        head(out, &content, content.length as i64)?;
+        if let (Some(mut file), false) = (content.file, head_only) {
+            // By sendfile, as good servers do it.
+            io::copy(&mut file, out)?;
+        }
+        return Ok(Next::Keep);
+    }
+    let mut body = Vec::new();
+    if let Some(file) = &mut content.file {
+        file.read_to_end(&mut body)?;
+    }
+    let body = &body;
+    match behaviour {
+        Behaviour::Normal | Behaviour::After(_) => unreachable!("answered above"),
         Behaviour::Status(code) => status(out, *code, head_only),
         Behaviour::Body(bytes) => typed(out, "application/octet-stream", bytes, head_only),
         Behaviour::Html => {
@@ -190,7 +206,7 @@ impl Behaviour {
 fn head(out: &mut TcpStream, content: &Content, announced: i64) -> io::Result<()> {
     let (status, range) = match content.part {
         Some((first, whole)) => {
-            let last = (first + content.bytes.len() as u64).saturating_sub(1);
+            let last = (first + content.length).saturating_sub(1);
             ("206 Partial Content", format!("Content-Range: bytes {first}-{last}/{whole}\r\n"))
         }
         None => ("200 OK", String::new()),

@@ -272,7 +272,7 @@ impl Shared {
             Decision::Geo(None) => return behaviour::status(out, 404, head_only),
         };
         let content = match self.content(request) {
-            None if !behaviour.needs_file() => Some(Content { bytes: Vec::new(), part: None, max_age: 0 }),
+            None if !behaviour.needs_file() => Some(Content::default()),
             content => content,
         };
         behaviour::answer(out, &behaviour, head_only, &request.path, content, stopped)
@@ -283,19 +283,14 @@ impl Shared {
         let mut file = File::open(file).ok()?;
         let size = file.metadata().ok().filter(|m| m.is_file())?.len();
         let max_age = if request.path.contains("/data/") { 259_200 } else { 61 };
-        let mut bytes = Vec::new();
-        let part = match request.range(size) {
+        let (length, part) = match request.range(size) {
             Some((first, end)) if first < end => {
                 file.seek(SeekFrom::Start(first)).ok()?;
-                file.take(end - first).read_to_end(&mut bytes).ok()?;
-                Some((first, size))
+                (end - first, Some((first, size)))
             }
-            _ => {
-                file.read_to_end(&mut bytes).ok()?;
-                None
-            }
+            _ => (size, None),
         };
-        Some(Content { bytes, part, max_age })
+        Some(Content { file: Some(file.take(length)), length, part, max_age })
     }
 
     fn file(&self, path: &str) -> Option<PathBuf> {

@@ -2,7 +2,7 @@ use super::{Expected, Output, corrupt};
 use crate::object::{Compression, ReceiveError};
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-/// Plain bytes gathered before they are written.
+/// Plain bytes gathered before they are written, as long as the output asks for no more at a time.
 const GATHER: usize = 128 << 10;
 
 /// The largest window of the zlib format, in bits: accepts every stream.
@@ -26,6 +26,14 @@ struct Inflater {
     ended: bool,
 }
 
+impl Inflater {
+    fn hand_on<W: Output>(&mut self, output: &mut W) -> std::io::Result<()> {
+        self.gathered = output.write_buffer(std::mem::take(&mut self.gathered), self.filled)?;
+        self.filled = 0;
+        Ok(())
+    }
+}
+
 impl<W: Output> Unpacker<W> {
     pub(super) fn new(expected: &Expected, output: W) -> Unpacker<W> {
         let room = usize::try_from(expected.plain_limit).unwrap_or(GATHER).clamp(1024, GATHER);
@@ -47,6 +55,10 @@ impl<W: Output> Unpacker<W> {
         self.plain = 0;
         if let Some(inflater) = &mut self.inflater {
             inflater.inflate.reset(true);
+            if inflater.gathered.is_empty() {
+                // It was lost with what it should have been written to.
+                inflater.gathered = vec![0; GATHER].into_boxed_slice();
+            }
             inflater.filled = 0;
             inflater.consumed = 0;
             inflater.ended = false;
@@ -70,8 +82,7 @@ impl<W: Output> Unpacker<W> {
                 let consumed = inflater.consumed;
                 return Err(corrupt(name, format!("ends after {consumed} bytes, inside its zlib stream")));
             }
-            self.output.write_all(&inflater.gathered[..inflater.filled])?;
-            inflater.filled = 0;
+            inflater.hand_on(&mut self.output)?;
         }
         match self.expected.plain_size {
             Some(size) if size != self.plain => {
@@ -139,8 +150,7 @@ impl<W: Output> Unpacker<W> {
             check_plain_limit(&self.expected, self.plain)?;
             let full = inflater.filled == inflater.gathered.len();
             if full {
-                self.output.write_all(&inflater.gathered)?;
-                inflater.filled = 0;
+                inflater.hand_on(&mut self.output)?;
             }
             let waits_for_input = !full && stored.is_empty();
             if waits_for_input && !inflater.ended {

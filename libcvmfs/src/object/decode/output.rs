@@ -4,6 +4,12 @@ use std::io::{Seek as _, Write};
 pub trait Output: Write {
     /// Forgets everything written: the next byte is the first one again.
     fn reset(&mut self) -> std::io::Result<()>;
+
+    /// Writes the first `filled` bytes of a buffer and gives a buffer to go on with, which may be another one.
+    fn write_buffer(&mut self, buffer: Box<[u8]>, filled: usize) -> std::io::Result<Box<[u8]>> {
+        self.write_all(&buffer[..filled])?;
+        Ok(buffer)
+    }
 }
 
 impl Output for Vec<u8> {

@@ -5,7 +5,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// Bytes in one buffer on its way to the thread: large, so that the threads seldom wake each other.
 const BUFFER: usize = 1 << 20;
-/// Buffers in existence, the bound on what waits to be written.
+/// Buffers besides the one being filled, the bound on what waits to be written.
 const BUFFERS: usize = 4;
 
 /// An output in a thread of its own, so that inflating need not wait for hashing and writing of plain bytes.
@@ -18,19 +18,19 @@ pub(super) enum Relay<'scope, W> {
 pub(super) struct Threaded<'scope, W> {
     orders: SyncSender<Order>,
     replies: Inbox<Reply>,
-    filling: Vec<u8>,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Box<[u8]>>,
     thread: ScopedJoinHandle<'scope, W>,
 }
 
 enum Order {
-    Write(Vec<u8>),
+    /// A buffer and how much of it is filled.
+    Write(Box<[u8]>, usize),
     Reset,
     Flush,
 }
 
 enum Reply {
-    Emptied(Vec<u8>),
+    Emptied(Box<[u8]>),
     Failed(io::Error),
     Done(io::Result<()>),
 }
@@ -49,8 +49,8 @@ impl<'scope, W: Output + Send + 'scope> Relay<'scope, W> {
             Ok(thread) => {
                 // The thread waits for exactly this message, so the channel is open.
                 let _ = hand_over.send(output);
-                let (filling, spare) = (Vec::with_capacity(BUFFER), vec![Vec::new(); BUFFERS - 1]);
-                Relay::Threaded(Threaded { orders, replies, filling, spare, thread })
+                let spare = vec![Box::default(); BUFFERS];
+                Relay::Threaded(Threaded { orders, replies, spare, thread })
             }
             Err(_) => Relay::Here(output),
         }
@@ -91,11 +91,11 @@ impl<W> Threaded<'_, W> {
         }
     }
 
-    fn empty_buffer(&mut self) -> io::Result<Vec<u8>> {
+    fn empty_buffer(&mut self) -> io::Result<Box<[u8]>> {
         loop {
-            if let Some(mut buffer) = self.spare.pop() {
-                buffer.reserve_exact(BUFFER);
-                return Ok(buffer);
+            if let Some(buffer) = self.spare.pop() {
+                // Buffers from before the thread are smaller, those that never were are empty.
+                return Ok(if buffer.len() < BUFFER { vec![0; BUFFER].into_boxed_slice() } else { buffer });
             }
             match self.replies.recv().map_err(|_| lost())? {
                 Reply::Emptied(buffer) => self.spare.push(buffer),
@@ -115,14 +115,11 @@ impl<W: Output> Write for Relay<'_, W> {
         match self {
             Relay::Here(output) => output.write(bytes),
             Relay::Threaded(threaded) => {
-                if threaded.filling.len() == BUFFER {
-                    let empty = threaded.empty_buffer()?;
-                    let full = std::mem::replace(&mut threaded.filling, empty);
-                    threaded.order(Order::Write(full))?;
-                }
-                let now = bytes.len().min(BUFFER - threaded.filling.len());
-                threaded.filling.extend_from_slice(bytes.get(..now).unwrap_or_default());
-                Ok(now)
+                let mut buffer = threaded.empty_buffer()?;
+                let filled = bytes.len().min(buffer.len());
+                buffer[..filled].copy_from_slice(&bytes[..filled]);
+                threaded.order(Order::Write(buffer, filled))?;
+                Ok(filled)
             }
         }
     }
@@ -131,8 +128,6 @@ impl<W: Output> Write for Relay<'_, W> {
         match self {
             Relay::Here(output) => output.flush(),
             Relay::Threaded(threaded) => {
-                let last = std::mem::take(&mut threaded.filling);
-                threaded.order(Order::Write(last))?;
                 threaded.order(Order::Flush)?;
                 threaded.done()
             }
@@ -141,11 +136,21 @@ impl<W: Output> Write for Relay<'_, W> {
 }
 
 impl<W: Output> Output for Relay<'_, W> {
+    fn write_buffer(&mut self, buffer: Box<[u8]>, filled: usize) -> io::Result<Box<[u8]>> {
+        match self {
+            Relay::Here(output) => output.write_buffer(buffer, filled),
+            Relay::Threaded(threaded) => {
+                let empty = threaded.empty_buffer()?;
+                threaded.order(Order::Write(buffer, filled))?;
+                Ok(empty)
+            }
+        }
+    }
+
     fn reset(&mut self) -> io::Result<()> {
         match self {
             Relay::Here(output) => output.reset(),
             Relay::Threaded(threaded) => {
-                threaded.filling.clear();
                 threaded.order(Order::Reset)?;
                 // What went wrong with the bytes before does not matter any more.
                 loop {
@@ -165,9 +170,8 @@ fn work<W: Output>(output: &mut W, orders: &Inbox<Order>, replies: &Sender<Reply
     let mut failed = false;
     for order in orders {
         let reply = match order {
-            Order::Write(mut buffer) => {
-                let written = if failed { Ok(()) } else { output.write_all(&buffer) };
-                buffer.clear();
+            Order::Write(buffer, filled) => {
+                let written = if failed { Ok(()) } else { output.write_all(&buffer[..filled]) };
                 if let Err(error) = written {
                     failed = true;
                     if replies.send(Reply::Failed(error)).is_err() {

@@ -51,7 +51,7 @@ fn send(expected: Expected, stored: &[u8], pieces: &[usize]) -> Result<Vec<u8>, 
     threaded
 }
 
-fn send_to(decoder: &mut Decoder<'_, Vec<u8>>, mut stored: &[u8], pieces: &[usize]) -> Result<(), ReceiveError> {
+fn send_to<W: Output>(decoder: &mut Decoder<'_, W>, mut stored: &[u8], pieces: &[usize]) -> Result<(), ReceiveError> {
     for size in pieces.iter().cycle() {
         let (now, later) = stored.split_at(stored.len().min((*size).max(1)));
         decoder.receive(now)?;
@@ -224,6 +224,39 @@ fn a_failing_output_is_a_local_error_in_either_thread() {
             stored.chunks(50_000).try_for_each(|piece| decoder.receive(piece)).and_then(|()| decoder.complete())
         });
         assert!(matches!(result, Err(ReceiveError::Local(e)) if e.kind() == std::io::ErrorKind::StorageFull));
+    }
+}
+
+#[test]
+fn what_follows_a_failed_write_is_whole() {
+    struct OnceFull(Vec<u8>, bool);
+    impl std::io::Write for OnceFull {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if std::mem::take(&mut self.1) {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Output for OnceFull {
+        fn reset(&mut self) -> std::io::Result<()> {
+            self.0.reset()
+        }
+    }
+    for size in [300 << 10, 12 << 20] {
+        let plain = noise(size);
+        let stored = deflate(&plain);
+        let expected = Expected::sized(name_of(&stored, Algorithm::Sha1), Compression::Zlib, size as u64);
+        std::thread::scope(|scope| {
+            let mut decoder = Decoder::threaded(scope, expected, OnceFull(Vec::new(), true));
+            send_to(&mut decoder, &stored, &[50_000]).unwrap_err();
+            decoder.restart().unwrap();
+            send_to(&mut decoder, &stored, &[50_000]).unwrap();
+            assert!(decoder.into_output().unwrap().0 == plain);
+        });
     }
 }
 
