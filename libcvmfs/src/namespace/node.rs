@@ -157,7 +157,7 @@ impl Node {
         let visible = children.iter().filter(|entry| !entry.is_hidden());
         let item = |entry: cvmfs_index::Entry<'_>| ListItem {
             name: entry.name().into(),
-            ino: entry.ino() ^ salt,
+            ino: cvmfs_index::ino(&entry, salt),
             kind: entry.kind(),
         };
         Ok(Listing::new(visible.map(item).collect()))

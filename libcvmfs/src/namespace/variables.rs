@@ -1,5 +1,6 @@
 //! Variant symbolic links: `$(NAME)` and `$(NAME:-default)` in a link's target.
 
+use cvmfs_index::variant;
 use std::collections::HashMap;
 
 /// The values that link targets may refer to: the environment and the parameters of the client.
@@ -24,29 +25,8 @@ impl Variables {
     }
 
     /// Expands a link target, handing the pieces of the result to `emit` in order.
-    ///
-    /// An undefined variable stands for its default, or for nothing. Values are not expanded again. An opening `$(`
-    /// that is not closed, or that ends the target, means itself.
-    pub fn expand(&self, target: &[u8], mut emit: impl FnMut(&[u8])) {
-        let mut rest = target;
-        while let Some(open) = find(rest, b"$(") {
-            let (literal, reference) = rest.split_at(open);
-            emit(literal);
-            let inside = &reference[2..];
-            let Some(close) = inside.iter().position(|&b| b == b')') else {
-                emit(b"$(");
-                rest = inside;
-                continue;
-            };
-            let (reference, after) = (&inside[..close], &inside[close + 1..]);
-            let (name, default) = match find(reference, b":-") {
-                Some(at) => (&reference[..at], &reference[at + 2..]),
-                None => (reference, &reference[..0]),
-            };
-            emit(self.get(name).unwrap_or(default));
-            rest = after;
-        }
-        emit(rest);
+    pub fn expand(&self, target: &[u8], emit: impl FnMut(&[u8])) {
+        variant::expand(target, |name| self.get(name), emit);
     }
 
     /// Length in bytes of the expanded target: the size that `lstat` reports.
@@ -73,10 +53,6 @@ impl From<Variables> for Vec<(Vec<u8>, Vec<u8>)> {
     fn from(variables: Variables) -> Vec<(Vec<u8>, Vec<u8>)> {
         variables.0.into_iter().collect()
     }
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod source;
 mod tree;
 
 pub use source::{CatalogRef, Chunk, Content, Parts, Source};
+pub use tree::AttachedCatalog;
 pub(crate) use tree::Place;
 
 use crate::Error;
@@ -120,6 +121,11 @@ impl Snapshot {
     /// The device number of all entries.
     pub fn dev(&self) -> u64 {
         self.dev
+    }
+
+    /// The catalogs attached so far, each after the one above: paths attach them as they lead into them.
+    pub fn attached(&self) -> Vec<AttachedCatalog> {
+        self.root.list()
     }
 
     pub(crate) fn root(&self) -> Place {

@@ -28,6 +28,21 @@ pub(crate) struct Attached {
     below: Box<[OnceLock<Arc<Attached>>]>,
 }
 
+/// A catalog that paths have led into so far.
+#[derive(Debug, Clone)]
+pub struct AttachedCatalog {
+    /// Which catalog it is, and where it is mounted.
+    pub reference: CatalogRef,
+    /// The catalog above, by its position in the list, and the number of its entry on which this one is mounted.
+    pub above: Option<(usize, u32)>,
+    /// Makes inode numbers of this tree differ from those of the tree around it.
+    pub salt: u64,
+    /// The hash of its index's root.
+    pub root_hash: PathHasher,
+    /// Bytes of its index.
+    pub index_len: u64,
+}
+
 /// An entry in its place: mount points are the entry of the catalog above.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -75,6 +90,24 @@ impl Attached {
     pub(crate) fn index(&self) -> Index<'_> {
         // The mapping has had this layout since `new`; its length cannot change.
         Index::with_layout(&self.mapping, self.layout).expect("a mapping keeps its length")
+    }
+
+    /// This catalog and what is attached below it: each after the one above.
+    pub(super) fn list(self: &Arc<Self>) -> Vec<AttachedCatalog> {
+        let mut all = Vec::new();
+        let mut waiting = vec![(self.clone(), None)];
+        while let Some((catalog, above)) = waiting.pop() {
+            let position = all.len();
+            let index = catalog.index();
+            let index_len = index.image_len() as u64;
+            let (reference, salt) = (catalog.reference.clone(), catalog.salt);
+            all.push(AttachedCatalog { reference, above, salt, root_hash: index.hasher(), index_len });
+            waiting.extend(catalog.below.iter().filter_map(OnceLock::get).filter_map(|below| {
+                let (_, entry) = below.above.as_ref()?;
+                Some((below.clone(), Some((position, *entry))))
+            }));
+        }
+        all
     }
 
     /// Which catalog this is and where it is mounted.
