@@ -211,6 +211,9 @@ unsafe fn hard_link(
     let own = |from: &End, to: &End| matches!((from, to), (End::Native(None), End::Native(None)));
     let source = if flags & libc::AT_EMPTY_PATH != 0 && *from == 0 {
         place::of_descriptor(from_dir).map_or(Ok(End::Native(None)), |_| Ok(End::Virtual(None)))
+    } else if flags & libc::AT_SYMLINK_FOLLOW != 0 && !inside::is_inside() && place::behind_link(from).is_some() {
+        // The kernel would give the cache's file another name, by which it could be changed.
+        Ok(End::Virtual(None))
     } else {
         holder(from_dir, from)
     };

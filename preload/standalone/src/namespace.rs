@@ -3,6 +3,7 @@
 use crate::errno::Errno;
 use crate::session;
 use cvmfs_helper::{Reply, Request};
+use cvmfs_index::walk::LINK_MAX;
 use libc::c_int;
 use libcvmfs::Error;
 use libcvmfs::cache::{Key, Mapping};
@@ -30,7 +31,17 @@ fn tree() -> &'static Namespace {
 
 /// Follows an absolute virtual path.
 pub(crate) fn resolve(path: &[u8], last: LastLink) -> Result<Resolved, Errno> {
-    let found = tree().resolve(path, last)?;
+    let mut found = tree().resolve(path, last)?;
+    // What leads out may lead in again: `/cvmfs/../cvmfs`.
+    for _ in 0..LINK_MAX {
+        match &found {
+            Resolved::Outside(outside) => match crate::place::spelled_absolute(outside) {
+                Some(again) => found = tree().resolve(&again, last)?,
+                None => break,
+            },
+            Resolved::Node(_) => break,
+        }
+    }
     if let Resolved::Node(node) = &found {
         check_way(node)?;
     }

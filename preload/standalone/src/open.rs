@@ -4,9 +4,9 @@
 use crate::errno::Errno;
 use crate::namespace::{self, FileKind, LastLink, Node, Resolved};
 use crate::route::{self, C2, C3, C4, Parent, Step};
-use crate::{errno, inside, sys, view};
+use crate::{errno, inside, place, sys, view};
 use libc::{AT_FDCWD, c_char, c_int, mode_t};
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 pub(crate) unsafe fn open(
     real: C3<*const c_char, c_int, mode_t, c_int>,
@@ -51,8 +51,9 @@ pub(crate) unsafe fn at(
     flags: c_int,
     native: impl Fn(c_int, *const c_char) -> c_int,
 ) -> c_int {
-    let native = |dir: c_int, path: *const c_char| {
-        if reopens_for_writing(path, flags) { errno::Answer::fail(Errno(libc::EROFS)) } else { native(dir, path) }
+    let native = |dir: c_int, path: *const c_char| match refusal_to_reopen(path, flags) {
+        Some(error) => errno::Answer::fail(error),
+        None => native(dir, path),
     };
     let spelled = match route::virtual_or(dir, path, native) {
         Ok(spelled) => spelled,
@@ -78,23 +79,33 @@ fn writes(flags: c_int) -> bool {
     flags & libc::O_PATH == 0 && (flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0)
 }
 
-/// `/proc/self/fd/N` of a file of ours would be the one way to write to the cache.
-unsafe fn reopens_for_writing(path: *const c_char, flags: c_int) -> bool {
-    if path.is_null() || !writes(flags) {
-        return false;
+/// `/proc/self/fd/N` of a file of ours would be the one way to write to the cache. To read it the kernel knows the way.
+unsafe fn refusal_to_reopen(path: *const c_char, flags: c_int) -> Option<Errno> {
+    if !writes(flags) || flags & libc::O_NOFOLLOW != 0 || inside::is_inside() {
+        return None;
     }
-    let path = CStr::from_ptr(path);
-    let mut buf = [0; cvmfs_index::walk::PATH_MAX + 1];
-    let proc = path.to_bytes().starts_with(b"/proc/") || path.to_bytes().starts_with(b"/dev/fd/");
-    proc && sys::readlink(path, &mut buf).is_ok_and(|name| view::behind(path, name).is_some())
+    let spelled = place::behind_link(path)?;
+    let judged = inside::answer(|| match namespace::resolve(&spelled, LastLink::Keep)? {
+        Resolved::Node(node) => judge(&node, flags),
+        Resolved::Outside(_) => Err(Errno(libc::EROFS)),
+    });
+    // What was open before it was absent is still ours.
+    Some(judged.err().filter(|error| error.0 != libc::ENOENT).unwrap_or(Errno(libc::EROFS)))
 }
 
 /// Judges the flags as the kernel does on a read-only file system, in its order, and finds the real name to open.
 pub(crate) fn prepare(spelled: &[u8], flags: c_int) -> Result<Step<CString>, Errno> {
     let has = |flag: c_int| flags & flag == flag;
     let creates = has(libc::O_CREAT) && !has(libc::O_PATH);
-    if creates && has(libc::O_DIRECTORY) {
+    if creates && has(libc::O_DIRECTORY) || has(libc::O_TMPFILE) && !writes(flags) {
         return Err(Errno(libc::EINVAL));
+    }
+    if creates && spelled.ends_with(b"/") {
+        // Before the kernel looks at the name: a directory is not made by opening it.
+        return match route::parent(spelled)? {
+            Parent::Inside => Err(Errno(libc::EISDIR)),
+            Parent::Outside(path) => Ok(Step::Outside(path)),
+        };
     }
     let exclusive = creates && has(libc::O_EXCL);
     let last = if has(libc::O_NOFOLLOW) || exclusive { LastLink::Keep } else { LastLink::Follow };
@@ -131,8 +142,18 @@ fn judge(node: &Node, flags: c_int) -> Result<(), Errno> {
         FileKind::Regular => writes(flags).then_some(libc::EROFS),
         _ => None,
     };
-    match refused {
-        Some(error) => Err(Errno(error)),
-        None => namespace::check_access(node, libc::R_OK),
+    if let Some(error) = refused {
+        return Err(Errno(error));
     }
+    // Only pipes and the like get here when they are to be written to.
+    let wanted = match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => libc::R_OK,
+        libc::O_WRONLY => libc::W_OK,
+        _ => libc::R_OK | libc::W_OK,
+    };
+    namespace::check_access(node, wanted)?;
+    // SAFETY: no arguments, cannot fail.
+    let user = unsafe { libc::geteuid() };
+    let others = has(libc::O_NOATIME) && user != 0 && user != node.attributes().uid;
+    if others { Err(Errno(libc::EPERM)) } else { Ok(()) }
 }

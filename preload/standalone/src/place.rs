@@ -23,7 +23,10 @@ pub(crate) unsafe fn spelled<'p>(dir: c_int, path: *const c_char) -> Option<Cow<
     // SAFETY: not null, so a C string by the caller's promise.
     let path = unsafe { CStr::from_ptr(path) }.to_bytes();
     match path {
-        [b'/', ..] => spelled_absolute(path),
+        [b'/', ..] => spelled_absolute(path).or_else(|| {
+            let (base, rest) = behind_link_of_kernel(path)?;
+            (!rest.is_empty()).then(|| Cow::Owned([&base, rest].concat()))
+        }),
         [] => None,
         _ => {
             let base = if dir == libc::AT_FDCWD { working_directory() } else { of_descriptor(dir) }?;
@@ -38,6 +41,63 @@ pub(crate) fn spelled_absolute(path: &[u8]) -> Option<Cow<'_, [u8]>> {
         return Some(Cow::Borrowed(path));
     }
     view::strip(path).map(|virtual_path| Cow::Owned(virtual_path.to_vec()))
+}
+
+/// The virtual path behind a link of the kernel's that `path` is, such as `/proc/self/fd/N`: what a call that follows
+/// links is about. The kernel would lead it to the file in the cache.
+///
+/// # Safety
+/// `path` is null or a C string.
+pub(crate) unsafe fn behind_link(path: *const c_char) -> Option<Vec<u8>> {
+    if path.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a C string by the caller's promise.
+    let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+    behind_link_of_kernel(path).filter(|(_, rest)| rest.is_empty()).map(|(base, _)| base)
+}
+
+/// The virtual path behind the link of the kernel's with which `path` begins, and the rest of `path`.
+fn behind_link_of_kernel(path: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let len = link_of_kernel(path)?;
+    let (link, rest) = path.split_at_checked(len)?;
+    let link = CString::new(link).ok()?;
+    let mut buf = [0; PATH_MAX + 1];
+    let name = sys::readlink(&link, &mut buf).ok()?;
+    Some((view::behind(&link, name)?, rest))
+}
+
+/// The length of `/dev/fd/N`, `/proc/P/fd/N`, `/proc/P/cwd`, `/proc/P/exe` or `/proc/P/task/T/...` at the start of `path`.
+fn link_of_kernel(path: &[u8]) -> Option<usize> {
+    let of_process = path.starts_with(b"/proc/");
+    if !of_process && !path.starts_with(b"/dev/fd/") {
+        return None;
+    }
+    let mut ends = (1..=path.len()).filter(|&at| path.get(at).is_none_or(|&b| b == b'/'));
+    let mut start = 1;
+    let mut next = || {
+        let end = ends.next()?;
+        let part = path.get(start..end)?;
+        start = end + 1;
+        Some((part, end))
+    };
+    next()?;
+    if of_process {
+        next()?;
+        let (mut part, mut end) = next()?;
+        if part == b"task" {
+            next()?;
+            (part, end) = next()?;
+        }
+        match part {
+            b"cwd" | b"exe" => return Some(end),
+            b"fd" => {}
+            _ => return None,
+        }
+    } else {
+        next()?;
+    }
+    next().filter(|(number, _)| !number.is_empty()).map(|(_, end)| end)
 }
 
 /// `base/path`.

@@ -33,6 +33,13 @@ pub(crate) unsafe fn syscall(
             };
             crate::open::at(int(a), path(b), int(c), native).into()
         }
+        libc::SYS_openat2 if !(c as *const u64).is_null() => {
+            let native = |dir: c_int, name: *const c_char| {
+                raw([dir as usize, name as usize, c as usize, d as usize, 0, 0]) as c_int
+            };
+            // The flags come first in the structure. What it says about the way is not looked at inside the tree.
+            crate::open::at(int(a), path(b), *(c as *const u64) as c_int, native).into()
+        }
         libc::SYS_newfstatat => crate::stat::fstatat(int(a), path(b), c as *mut _, int(d)).into(),
         libc::SYS_fstat => crate::stat::fstat(int(a), b as *mut _).into(),
         libc::SYS_statx => crate::stat::statx(int(a), path(b), int(c), d as u32, e as *mut _).into(),
@@ -49,6 +56,24 @@ pub(crate) unsafe fn syscall(
         libc::SYS_execve => libc::execve(path(a), b as *const _, c as *const _).into(),
         libc::SYS_mkdirat => libc::mkdirat(int(a), path(b), c as u32).into(),
         libc::SYS_unlinkat => libc::unlinkat(int(a), path(b), int(c)).into(),
+        libc::SYS_mknodat => libc::mknodat(int(a), path(b), c as u32, d as u64).into(),
+        libc::SYS_symlinkat => libc::symlinkat(path(a), int(b), path(c)).into(),
+        libc::SYS_linkat => libc::linkat(int(a), path(b), int(c), path(d), int(e)).into(),
+        libc::SYS_renameat2 => libc::renameat2(int(a), path(b), int(c), path(d), e as u32).into(),
+        libc::SYS_fchownat => libc::fchownat(int(a), path(b), c as u32, d as u32, int(e)).into(),
+        libc::SYS_fchown => libc::fchown(int(a), b as u32, c as u32).into(),
+        libc::SYS_utimensat if path(b).is_null() => libc::futimens(int(a), c as *const _).into(),
+        libc::SYS_utimensat => libc::utimensat(int(a), path(b), c as *const _, int(d)).into(),
+        libc::SYS_truncate => libc::truncate(path(a), b).into(),
+        libc::SYS_setxattr => libc::setxattr(path(a), path(b), c as *const _, d as usize, int(e)).into(),
+        libc::SYS_fsetxattr => libc::fsetxattr(int(a), path(b), c as *const _, d as usize, int(e)).into(),
+        libc::SYS_getxattr => libc::getxattr(path(a), path(b), c as *mut _, d as usize) as c_long,
+        libc::SYS_lgetxattr => libc::lgetxattr(path(a), path(b), c as *mut _, d as usize) as c_long,
+        libc::SYS_fgetxattr => libc::fgetxattr(int(a), path(b), c as *mut _, d as usize) as c_long,
+        libc::SYS_statfs => libc::statfs(path(a), b as *mut _).into(),
+        libc::SYS_fstatfs => libc::fstatfs(int(a), b as *mut _).into(),
+        libc::SYS_fchmodat2 if d as c_int & libc::AT_EMPTY_PATH != 0 => libc::fchmod(int(a), c as u32).into(),
+        libc::SYS_fchmodat2 => libc::fchmodat(int(a), path(b), c as u32, int(d)).into(),
         libc::SYS_fchmodat => libc::fchmodat(int(a), path(b), c as u32, 0).into(),
         libc::SYS_fchmod => libc::fchmod(int(a), b as u32).into(),
         _ => old_numbers(real, number, [a, b, c, d, e, f]),
@@ -68,6 +93,13 @@ unsafe fn old_numbers(real: Real, number: c_long, [a, b, c, d, e, f]: [c_long; 6
             };
             crate::open::at(AT_FDCWD, path(a), int(b), native).into()
         }
+        libc::SYS_creat => libc::creat(path(a), b as u32).into(),
+        libc::SYS_rename => libc::rename(path(a), path(b)).into(),
+        libc::SYS_link => libc::link(path(a), path(b)).into(),
+        libc::SYS_symlink => libc::symlink(path(a), path(b)).into(),
+        libc::SYS_chmod => libc::chmod(path(a), b as u32).into(),
+        libc::SYS_chown => libc::chown(path(a), b as u32, c as u32).into(),
+        libc::SYS_lchown => libc::lchown(path(a), b as u32, c as u32).into(),
         libc::SYS_stat => crate::stat::fstatat(AT_FDCWD, path(a), b as *mut _, 0).into(),
         libc::SYS_lstat => crate::stat::fstatat(AT_FDCWD, path(a), b as *mut _, AT_SYMLINK_NOFOLLOW).into(),
         libc::SYS_access => libc::access(path(a), int(b)).into(),

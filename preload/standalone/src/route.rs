@@ -71,6 +71,13 @@ pub(crate) unsafe fn path<R: Answer>(
     native: impl Fn(c_int, *const c_char) -> R,
     ours: impl FnOnce(&Node) -> Result<R, Errno>,
 ) -> R {
+    if last == LastLink::Follow
+        && !inside::is_inside()
+        // SAFETY: passed on.
+        && let Some(found) = unsafe { place::behind_link(path) }
+    {
+        return known(&found, || native(dir, path), ours);
+    }
     // SAFETY: passed on.
     let spelled = match unsafe { virtual_or(dir, path, &native) } {
         Ok(spelled) => spelled,
@@ -93,7 +100,12 @@ pub(crate) fn descriptor<R: Answer>(
         return native();
     }
     let Some(path) = place::of_descriptor(fd) else { return native() };
-    let step = inside::answer(|| match namespace::resolve(&path, LastLink::Keep) {
+    known(&path, native, ours)
+}
+
+/// A call about what is open, by its virtual path.
+fn known<R: Answer>(path: &[u8], native: impl FnOnce() -> R, ours: impl FnOnce(&Node) -> Result<R, Errno>) -> R {
+    let step = inside::answer(|| match namespace::resolve(path, LastLink::Keep) {
         Ok(Resolved::Node(node)) => ours(&node).map(Some),
         // Of a revision that this process does not know: the kernel tells what is there.
         Ok(Resolved::Outside(_)) | Err(Errno(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
@@ -148,7 +160,10 @@ pub(crate) fn parent(path: &[u8]) -> Result<Parent, Errno> {
         return Ok(Parent::Inside);
     }
     match namespace::resolve(directory, LastLink::Follow)? {
-        Resolved::Node(node) if node.kind() == namespace::FileKind::Directory => Ok(Parent::Inside),
+        Resolved::Node(node) if node.kind() == namespace::FileKind::Directory => {
+            namespace::check_access(&node, libc::X_OK)?;
+            Ok(Parent::Inside)
+        }
         Resolved::Node(_) => Err(Errno(libc::ENOTDIR)),
         Resolved::Outside(outside) => Ok(Parent::Outside(CString::new(place::join(&outside, name))?)),
     }

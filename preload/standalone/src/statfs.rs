@@ -40,14 +40,18 @@ pub(crate) unsafe fn fstatvfs(real: C2<c_int, *mut Statvfs, c_int>, fd: c_int, b
 }
 
 unsafe fn fill(node: &Node, buf: *mut Statfs) -> Result<c_int, Errno> {
-    let mut result: Statfs = std::mem::zeroed();
+    // The same structure, of which the `libc` crate knows the flags only by this name.
+    let mut result: libc::statfs64 = std::mem::zeroed();
     result.f_type = TYPE as _;
     result.f_bsize = BLOCK as _;
     result.f_frsize = BLOCK as _;
     result.f_blocks = BLOCKS;
     result.f_namelen = 255;
+    // The kernel's own bit says that the flags are there.
+    const VALID: u64 = 0x20;
+    result.f_flags = (libc::ST_RDONLY | libc::ST_NOSUID | libc::ST_NODEV | VALID) as _;
     result.f_fsid = std::mem::transmute::<u64, libc::fsid_t>(node.attributes().dev);
-    *buf = result;
+    *buf.cast() = result;
     Ok(0)
 }
 

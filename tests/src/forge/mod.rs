@@ -18,6 +18,7 @@ mod bulk;
 mod catalog;
 mod history;
 mod hooks;
+mod import;
 mod keys;
 pub mod letter;
 mod publish;

@@ -1,6 +1,9 @@
 //! Running programs under the `cvmfs-run` that was just built.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by several tests, in which what cannot be done fails")]
 
+pub(crate) mod modes;
+pub(crate) mod native;
+
 use cvmfs_tests::fixtures::{self, RepositoryFixture};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -63,6 +66,11 @@ impl User {
         User { home, options, environment: Vec::new(), kept: Vec::new() }
     }
 
+    /// The same user with other parameters.
+    pub(crate) fn using(self, repository: &RepositoryFixture) -> User {
+        User { options: repository.options(), ..self }
+    }
+
     /// Keeps a directory as long as the user.
     pub(crate) fn keeping(mut self, directory: TempDir) -> User {
         self.kept.push(directory);
@@ -110,9 +118,31 @@ impl User {
         command
     }
 
+    /// Gives the home to user 65534 and copies what they need into it: the build directory may be closed to them.
+    /// Gives their `cvmfs-run`.
+    pub(crate) fn open_to_others(&self) -> PathBuf {
+        let bin = self.home.path().join("others");
+        if !bin.exists() {
+            std::fs::create_dir(&bin).unwrap();
+            std::fs::copy(program(), bin.join("cvmfs-run")).unwrap();
+            std::fs::copy(library(), bin.join(library().file_name().unwrap())).unwrap();
+            for name in [".", "run", "cache", "config", "others"] {
+                let path = self.home.path().join(name);
+                std::fs::create_dir_all(&path).unwrap();
+                std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+            }
+        }
+        bin.join("cvmfs-run")
+    }
+
     /// `cvmfs-run -o ... -- program`, to which arguments can be added.
     pub(crate) fn run(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.plain(&[]);
+        self.run_with(&[], program)
+    }
+
+    /// The same with more arguments for `cvmfs-run`.
+    pub(crate) fn run_with(&self, arguments: &[&str], program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.plain(arguments);
         for (name, value) in &self.options {
             command.arg("-o").arg(format!("{name}={value}"));
         }

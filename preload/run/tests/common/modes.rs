@@ -1,0 +1,36 @@
+//! The ways in which programs are made to see `/cvmfs`, so that one test tries them all.
+
+use super::User;
+use std::ffi::OsStr;
+use std::process::Command;
+
+/// One value of `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mode {
+    /// As on the command line.
+    pub(crate) name: &'static str,
+    /// Static programs see `/cvmfs`, too, and whatever else does not ask the C library.
+    pub(crate) serves_static: bool,
+}
+
+/// The preload library alone.
+pub(crate) const PRELOAD: Mode = Mode { name: "preload", serves_static: false };
+
+/// All modes, or those that `CVMFS_TESTS_MODES` names.
+pub(crate) fn modes() -> Vec<Mode> {
+    let wanted = std::env::var("CVMFS_TESTS_MODES").ok();
+    let wanted = |mode: &Mode| wanted.as_ref().is_none_or(|list| list.split(',').any(|name| name == mode.name));
+    [PRELOAD].into_iter().filter(wanted).collect()
+}
+
+/// The modes in which static programs see `/cvmfs`.
+pub(crate) fn modes_for_static() -> Vec<Mode> {
+    modes().into_iter().filter(|mode| mode.serves_static).collect()
+}
+
+impl User {
+    /// `cvmfs-run --mode=... -o ... -- program`, to which arguments can be added.
+    pub(crate) fn run_in(&self, mode: Mode, program: impl AsRef<OsStr>) -> Command {
+        self.run_with(&[&format!("--mode={}", mode.name)], program)
+    }
+}
