@@ -1,0 +1,351 @@
+//! Which paths are ours, which are native, and which only the supervisor knows.
+
+use crate::place::{self, Lead, Place};
+use crate::start;
+use crate::sys::{self, Errno};
+use cvmfs_control::{Control, Snapshot};
+use cvmfs_index::walk::{LastLink, strip_mount_dir};
+use libc::{AT_FDCWD, c_char, c_int, c_long};
+
+/// Longer paths are left to the supervisor: they would need room on a stack that may be small.
+pub(crate) const PATH_LIMIT: usize = 448;
+
+/// Where a call goes.
+pub(crate) enum Way {
+    /// The index has the answer: about this entry.
+    Found(Place),
+    /// The index has the answer: this error.
+    Fails(Errno),
+    /// The kernel has the answer.
+    Native,
+    /// The supervisor decides, by the caller's own system call.
+    Supervisor,
+}
+
+impl From<Result<Lead, place::Unknown>> for Way {
+    #[inline]
+    fn from(lead: Result<Lead, place::Unknown>) -> Way {
+        match lead {
+            Ok(Lead::Place(place)) => Way::Found(place),
+            Ok(Lead::Fails(error)) => Way::Fails(Errno(error)),
+            Err(place::Unknown) => Way::Supervisor,
+        }
+    }
+}
+
+/// Whether a pointer cannot be one: the kernel says `EFAULT` for it, and we must not touch it.
+#[inline]
+pub(crate) fn is_wild<T>(pointer: *const T) -> bool {
+    !(4096..1 << 47).contains(&(pointer as usize))
+}
+
+/// The bytes of a C string that is not too long.
+///
+/// # Safety
+/// `path` is a C string.
+#[inline]
+unsafe fn bounded<'p>(path: *const c_char) -> Option<&'p [u8]> {
+    let mut len = 0;
+    // SAFETY: reads no further than the NUL.
+    unsafe {
+        while *path.add(len) != 0 {
+            len += 1;
+            if len > PATH_LIMIT {
+                return None;
+            }
+        }
+        Some(core::slice::from_raw_parts(path.cast(), len))
+    }
+}
+
+/// Whether a C string starts with `prefix`.
+///
+/// # Safety
+/// `path` is a C string.
+#[inline]
+unsafe fn starts_with(path: *const c_char, prefix: &[u8]) -> bool {
+    // SAFETY: a byte is read only if all before it were equal to bytes that are not NUL.
+    prefix.iter().enumerate().all(|(at, &byte)| unsafe { *path.add(at) } as u8 == byte)
+}
+
+/// Where a call about a path goes.
+///
+/// # Safety
+/// `path` is a C string, or [wild](is_wild).
+#[inline]
+pub(crate) unsafe fn path(dir: c_int, path: *const c_char, last: LastLink) -> Way {
+    let Some(control) = start::control() else { return Way::Supervisor };
+    if is_wild(path) {
+        return Way::Native;
+    }
+    // SAFETY: a C string has at least its end; what is read further is guarded likewise.
+    unsafe {
+        match *path as u8 {
+            b'/' => absolute(control, path, last),
+            0 => Way::Native,
+            _ => relative(control, dir, path, last),
+        }
+    }
+}
+
+#[inline]
+unsafe fn absolute(control: Control<'static>, path: *const c_char, last: LastLink) -> Way {
+    let mount_dir = control.mount_dir();
+    // SAFETY: reads no further than the NUL.
+    unsafe {
+        if starts_with(path, mount_dir) && matches!(*path.add(mount_dir.len()) as u8, b'/' | 0) {
+            let Some(path) = bounded(path) else { return Way::Supervisor };
+            return ours(control, path, path.get(mount_dir.len()..).unwrap_or_default(), last);
+        }
+        if starts_with(path, control.view_prefix()) {
+            return in_view(control, path, last);
+        }
+        // The kernel's own links and repeated slashes can lead to us.
+        match *path.add(1) as u8 {
+            b'p' if starts_with(path, b"/proc/") => {
+                let process = matches!(*path.add(6) as u8, b'0'..=b'9' | b's' | b't');
+                if process { Way::Supervisor } else { Way::Native }
+            }
+            b'd' if starts_with(path, b"/dev/fd") || starts_with(path, b"/dev/std") => Way::Supervisor,
+            b'/' | b'.' => oddly_spelled(control, path, last),
+            _ => Way::Native,
+        }
+    }
+}
+
+/// A path below the mount directory; `rest` is what follows that.
+#[inline]
+fn ours(control: Control<'static>, path: &[u8], rest: &[u8], last: LastLink) -> Way {
+    if let Some(inside) = rest.strip_prefix(b"/") {
+        let len = inside.iter().position(|&b| b == b'/').unwrap_or(inside.len());
+        let (fqrn, inside) = inside.split_at(len);
+        if let Some(snapshot) = control.newest(fqrn) {
+            match place::look(snapshot, inside) {
+                Ok(Lead::Place(place)) if last == LastLink::Keep || !is_link(&place) => return Way::Found(place),
+                Ok(Lead::Fails(error)) => return Way::Fails(Errno(error)),
+                _ => {}
+            }
+        }
+    }
+    place::walk(control, None, path, last).into()
+}
+
+fn is_link(place: &Place) -> bool {
+    place.entry().is_none_or(|entry| entry.kind() == cvmfs_index::EntryKind::Symlink)
+}
+
+#[cold]
+unsafe fn oddly_spelled(control: Control<'static>, path: *const c_char, last: LastLink) -> Way {
+    // SAFETY: the caller's promise.
+    let Some(path) = (unsafe { bounded(path) }) else { return Way::Supervisor };
+    if strip_mount_dir(control.mount_dir(), path).is_none() {
+        return Way::Native;
+    }
+    place::walk(control, None, path, last).into()
+}
+
+#[cold]
+unsafe fn in_view(control: Control<'static>, path: *const c_char, last: LastLink) -> Way {
+    // SAFETY: the caller's promise.
+    let Some(path) = (unsafe { bounded(path) }) else { return Way::Supervisor };
+    // What is beside the view's directories of snapshots is for the supervisor to know.
+    let Some((snapshot, rest)) = split_view_name(control, path) else { return Way::Supervisor };
+    match (rest, Place::root(snapshot)) {
+        (_, None) => Way::Supervisor,
+        (b"", Some(root)) => Way::Found(root),
+        (rest, Some(root)) => {
+            // Relative to the root; that it is a directory is seen where only slashes are left.
+            let relative = rest.iter().position(|&b| b != b'/').and_then(|at| rest.get(at..)).unwrap_or(b".");
+            place::walk(control, Some(root), relative, last).into()
+        }
+    }
+}
+
+/// Splits the name of something in a snapshot's part of the view: the snapshot, and the path inside the repository.
+pub(crate) fn split_view_name<'p>(control: Control<'static>, name: &'p [u8]) -> Option<(Snapshot<'static>, &'p [u8])> {
+    let below = name.strip_prefix(control.view_prefix())?.strip_prefix(b"/")?;
+    let (key, rest) = below.split_at(below.iter().position(|&b| b == b'/')?);
+    let rest = rest.strip_prefix(control.mount_dir())?.strip_prefix(b"/")?;
+    let (fqrn, rest) = rest.split_at(rest.iter().position(|&b| b == b'/').unwrap_or(rest.len()));
+    let snapshot = control.by_view_key(key)?;
+    (snapshot.fqrn() == fqrn).then_some((snapshot, rest))
+}
+
+/// What a directory that relative paths start from is.
+enum Base {
+    Ours(Place),
+    Native,
+    Unknown,
+}
+
+unsafe fn relative(control: Control<'static>, dir: c_int, path: *const c_char, last: LastLink) -> Way {
+    let base = if dir == AT_FDCWD { working_directory(control) } else { of_descriptor(control, dir) };
+    match base {
+        Base::Native => {
+            // From the root, `cvmfs/x` leads to us.
+            let mount_dir = control.mount_dir();
+            let first = mount_dir.get(1..).and_then(|rest| rest.split(|&b| b == b'/').next()).unwrap_or_default();
+            // SAFETY: the caller's promise.
+            if unsafe { starts_with(path, first) } { Way::Supervisor } else { Way::Native }
+        }
+        Base::Unknown => Way::Supervisor,
+        Base::Ours(place) => {
+            // SAFETY: the caller's promise.
+            let Some(path) = (unsafe { bounded(path) }) else { return Way::Supervisor };
+            place::walk(control, Some(place), path, last).into()
+        }
+    }
+}
+
+#[inline(never)]
+fn working_directory(control: Control<'static>) -> Base {
+    let mut buf = [0u8; PATH_LIMIT];
+    // SAFETY: a buffer with its length.
+    let len = unsafe { sys::cookied(libc::SYS_getcwd, [buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0]) };
+    match len {
+        Ok(len) => of_name(control, buf.get(..len.saturating_sub(1)).unwrap_or_default()),
+        Err(_) => Base::Unknown,
+    }
+}
+
+/// Whether a directory's descriptor is one of ours. Most are on another file system than the view.
+#[inline(never)]
+fn of_descriptor(control: Control<'static>, fd: c_int) -> Base {
+    match sys::fstat(fd) {
+        Ok(found) if found.st_dev == control.view_device() => {}
+        // What is no descriptor, the kernel refuses.
+        _ => return Base::Native,
+    }
+    let mut buf = [0u8; PATH_LIMIT];
+    match sys::descriptor_name(fd, &mut buf) {
+        Ok(name) => of_name(control, name),
+        Err(_) => Base::Unknown,
+    }
+}
+
+/// What something with this name is: an entry if it lies in the view.
+fn of_name(control: Control<'static>, name: &[u8]) -> Base {
+    if !name.starts_with(control.view_prefix()) {
+        return Base::Native;
+    }
+    let Some((snapshot, rest)) = split_view_name(control, name) else { return Base::Unknown };
+    match place::look(snapshot, rest) {
+        Ok(Lead::Place(place)) => Base::Ours(place),
+        _ => Base::Unknown,
+    }
+}
+
+/// Where a call about an open descriptor goes, of which the kernel says `found`.
+pub(crate) fn descriptor(control: Control<'static>, fd: c_int, found: &libc::stat) -> Way {
+    use cvmfs_control::Flags;
+    if found.st_dev != control.view_device() {
+        return Way::Native;
+    }
+    let writable = found.st_mode & 0o222 != 0 && control.flags().contains(Flags::VIEW_FILES_ARE_READ_ONLY);
+    match found.st_mode & libc::S_IFMT {
+        libc::S_IFREG if writable => return Way::Native,
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFLNK => {}
+        // Pipes of a repository are made in the view, too.
+        libc::S_IFIFO => {}
+        _ => return Way::Native,
+    }
+    match named(control, fd) {
+        Base::Ours(place) => Way::Found(place),
+        Base::Native => Way::Native,
+        Base::Unknown => Way::Supervisor,
+    }
+}
+
+#[inline(never)]
+fn named(control: Control<'static>, fd: c_int) -> Base {
+    let mut buf = [0u8; PATH_LIMIT];
+    match sys::descriptor_name(fd, &mut buf) {
+        Ok(name) => of_name(control, name),
+        Err(_) => Base::Unknown,
+    }
+}
+
+/// Issues a native call. Where it fails because something is not there, it may be only the kernel that does not know
+/// it: then the supervisor decides.
+///
+/// # Safety
+/// As for the call; `path` is its path argument, relative to `dir`.
+#[inline]
+pub(crate) unsafe fn native(number: c_long, arguments: [usize; 5], dir: c_int, path: *const c_char) -> sys::Result {
+    // SAFETY: passed on.
+    unsafe {
+        match sys::cookied(number, arguments) {
+            Err(error @ Errno(libc::ENOENT | libc::ENOTDIR)) => {
+                if is_certain(dir, path) {
+                    Err(error)
+                } else {
+                    sys::plain(number, arguments)
+                }
+            }
+            result => result,
+        }
+    }
+}
+
+/// `struct open_how` of `openat2`.
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+const RESOLVE_NO_SYMLINKS: u64 = 4;
+
+/// Whether a native path is certainly absent: there is neither a link on it that could lead to us, nor a `..`.
+#[inline(never)]
+unsafe fn is_certain(dir: c_int, path: *const c_char) -> bool {
+    if is_wild(path) {
+        return true;
+    }
+    // SAFETY: the caller's promise.
+    let Some(bytes) = (unsafe { bounded(path) }) else { return false };
+    if bytes.is_empty() {
+        return true;
+    }
+    if bytes.starts_with(b"..") || bytes.windows(3).any(|window| window == b"/..") {
+        return false;
+    }
+    let how = OpenHow { flags: (libc::O_PATH | libc::O_CLOEXEC) as u64, mode: 0, resolve: RESOLVE_NO_SYMLINKS };
+    let open = |path: *const u8, how: &OpenHow| {
+        let arguments = [dir as usize, path as usize, how as *const OpenHow as usize, size_of::<OpenHow>(), 0];
+        // SAFETY: a C string and a structure with its length.
+        unsafe { sys::cookied(libc::SYS_openat2, arguments) }
+    };
+    match open(bytes.as_ptr(), &how) {
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) => true,
+        // A link on the way. If it leads to a directory of the kernel's, all that is missing is the last name.
+        Err(Errno(libc::ELOOP)) => last_is_missing(dir, bytes),
+        Err(_) => false,
+        // Somebody has just made it.
+        Ok(fd) => {
+            let _ = sys::close(fd as c_int);
+            false
+        }
+    }
+}
+
+/// Whether the directory of the last name is there, and that name is not.
+#[inline(never)]
+fn last_is_missing(dir: c_int, path: &[u8]) -> bool {
+    let Some(slash) = path.iter().rposition(|&b| b == b'/') else { return false };
+    let mut parent = [0u8; PATH_LIMIT + 1];
+    match (parent.get_mut(..slash), path.get(..slash)) {
+        (Some(to), Some(from)) if slash > 0 => to.copy_from_slice(from),
+        _ => return false,
+    }
+    let arguments = [dir as usize, parent.as_ptr() as usize, libc::F_OK as usize, 0, 0];
+    // SAFETY: a C string.
+    if unsafe { sys::cookied(libc::SYS_faccessat, arguments) }.is_err() {
+        return false;
+    }
+    let mut target = [0u8; 1];
+    let arguments = [dir as usize, path.as_ptr() as usize, target.as_mut_ptr() as usize, target.len(), 0];
+    // SAFETY: the caller's C string, and a buffer with its length.
+    unsafe { sys::cookied(libc::SYS_readlinkat, arguments) == Err(Errno(libc::ENOENT)) }
+}
