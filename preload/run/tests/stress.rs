@@ -1,0 +1,268 @@
+//! Much at once, signals at every moment, servers that stall or are gone.
+//!
+//! Tests with `soak` in their names run longer with `CVMFS_TESTS_SOAK_SECONDS`, as in `ci/full`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::modes::{Mode, modes};
+use common::{User, compile, program, text};
+use cvmfs_tests::forge::{Forge, Published};
+use cvmfs_tests::server::{Behaviour, WebRoot};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const FQRN: &str = "stress.test.example";
+const ROOT: &str = "/cvmfs/stress.test.example";
+
+/// Against a hang, nothing else.
+const LONG: Duration = Duration::from_secs(120);
+
+fn seconds() -> u64 {
+    std::env::var("CVMFS_TESTS_SOAK_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2)
+}
+
+fn publish() -> (TempDir, Published) {
+    let web = tempfile::tempdir().unwrap();
+    let mut forge = Forge::new(FQRN).file("/bin/script", "#!/bin/sh\nexit 0\n").mode(0o755);
+    for number in 0..200 {
+        forge = forge.file(format!("/d{}/file{number}", number % 10), format!("content of file {number}\n"));
+    }
+    let noise: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let published = forge.file("/large", noise).publish(web.path());
+    (web, published)
+}
+
+fn user_of(server: &WebRoot, published: &Published) -> User {
+    let options = [
+        ("CVMFS_SERVER_URL", server.server_url()),
+        ("CVMFS_HTTP_PROXY", "DIRECT".into()),
+        ("CVMFS_PUBLIC_KEY", published.public_key.display().to_string()),
+        ("CVMFS_TIMEOUT", "2".into()),
+        ("CVMFS_TIMEOUT_DIRECT", "2".into()),
+        ("CVMFS_MAX_RETRIES", "1".into()),
+        ("CVMFS_BACKOFF_INIT", "1".into()),
+        ("CVMFS_BACKOFF_MAX", "1".into()),
+    ];
+    User::with(options.map(|(name, value)| (name.to_owned(), value)).to_vec())
+}
+
+/// Waits, but not for ever.
+fn ended(child: &mut Child, what: &str) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if start.elapsed() > LONG + Duration::from_secs(seconds()) {
+            let _ = child.kill();
+            panic!("{what} hangs");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs the C program in every mode on a cold cache.
+fn stress(what: &str) {
+    let (_web, published) = publish();
+    for mode in modes() {
+        let server = WebRoot::serve(FQRN, &published.web_root);
+        let user = user_of(&server, &published);
+        let Some(probe) = compile(&user, "stress.c", &[]) else { return };
+        let mut command = user.run_in(mode, probe);
+        command.args([what, &seconds().to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let status = ended(&mut child, what);
+        let out = child.wait_with_output().unwrap();
+        let [said, errors] = [&out.stdout, &out.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        println!("--mode={}: {errors}", mode.name);
+        assert!(status.success() && said.is_empty(), "{what}, --mode={}: {status}\n{said}{errors}", mode.name);
+    }
+}
+
+#[test]
+fn soak_threads_look_while_others_start_programs() {
+    stress("threads");
+}
+
+#[test]
+fn soak_calls_are_restarted_after_signals() {
+    stress("restart");
+}
+
+#[test]
+fn soak_calls_are_interrupted_and_nothing_is_lost() {
+    stress("interrupt");
+}
+
+#[test]
+fn two_hundred_programs_at_once() {
+    let (_web, published) = publish();
+    for mode in modes() {
+        let server = WebRoot::serve(FQRN, &published.web_root);
+        let script = format!(
+            "cd {ROOT}; for i in $(seq 0 199); do (cd d$((i % 10)) && cat file$i && ls | wc -l && {ROOT}/bin/script || echo failed) > $W/$i 2>&1 & done; wait; \
+             cat $W/* | sort | uniq -c | sort -n | tail -n 2; cat $W/* | grep -c content"
+        );
+        let user = user_of(&server, &published);
+        let results = user.home.path().join("results");
+        std::fs::create_dir(&results).unwrap();
+        let mut command = user.run_in(mode, "bash");
+        let out = text(command.args(["-c", &script]).env("W", &results));
+        let words: Vec<&str> = out.split_whitespace().collect();
+        assert_eq!(words[words.len() - 3..], ["200", "20", "200"], "--mode={}: {out}", mode.name);
+    }
+}
+
+/// The processes of `cvmfs-run` that serve this user.
+fn servants(user: &User) -> Vec<u32> {
+    let home = format!("HOME={}", user.home.path().display());
+    let mine = |pid: &u32| {
+        let process = std::path::PathBuf::from(format!("/proc/{pid}"));
+        let ours = std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program());
+        let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+        ours && environment.split(|&byte| byte == 0).any(|variable| variable == home.as_bytes())
+    };
+    let all = std::fs::read_dir("/proc").unwrap();
+    all.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).filter(mine).collect()
+}
+
+/// Open descriptors and resident kilobytes of all of them.
+fn used(user: &User) -> (usize, usize) {
+    let mut sum = (0, 0);
+    for pid in servants(user) {
+        sum.0 += std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count());
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse::<usize>().ok());
+        sum.1 += resident.unwrap_or(0);
+    }
+    sum
+}
+
+#[test]
+fn soak_neither_descriptors_nor_memory_grow() {
+    let (_web, published) = publish();
+    for mode in modes() {
+        let server = WebRoot::serve(FQRN, &published.web_root);
+        let user = user_of(&server, &published);
+        let Some(probe) = compile(&user, "stress.c", &[]) else { return };
+        let mut child =
+            user.run_in(mode, probe).arg("rounds").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut round = || {
+            input.write_all(b"go\n").unwrap();
+            assert_eq!(lines.next().unwrap().unwrap(), "done", "--mode={}", mode.name);
+        };
+        (0..3).for_each(|_| round());
+        let before = used(&user);
+        assert!(before.0 > 3, "who serves? {before:?}");
+        let start = Instant::now();
+        let mut rounds = 0;
+        while rounds < 6 || start.elapsed() < Duration::from_secs(seconds()) {
+            round();
+            rounds += 1;
+        }
+        let after = used(&user);
+        println!("--mode={}: {rounds} rounds, {before:?} became {after:?}", mode.name);
+        // Connections of workers come and go; a leak of one descriptor per thousand files would be more.
+        assert!(after.0 <= before.0 + 10, "--mode={}: descriptors: {before:?} became {after:?}", mode.name);
+        assert!(after.1 <= before.1 + 30_000, "--mode={}: kilobytes: {before:?} became {after:?}", mode.name);
+        drop(input);
+        assert!(ended(&mut child, "the program").success());
+    }
+}
+
+/// Waits until the server was asked for an object of `/large`.
+fn wait_for_request(server: &WebRoot, published: &Published) {
+    let wanted = published.objects["/large"][0].path();
+    let start = Instant::now();
+    while !server.paths().iter().any(|path| path.ends_with(&wanted)) {
+        assert!(start.elapsed() < LONG, "it was never asked for");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn started(user: &User, mode: Mode, script: &str) -> Child {
+    let mut command = user.run_in(mode, "bash");
+    command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn interrupt(child: &Child) {
+    // SAFETY: a child that was not waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+}
+
+#[test]
+fn a_program_that_waits_for_a_download_can_be_interrupted() {
+    let (_web, published) = publish();
+    for mode in modes() {
+        for behaviour in [Behaviour::Silent, Behaviour::Drip { bytes: 10, pause: Duration::from_millis(100) }] {
+            let server = WebRoot::serve(FQRN, &published.web_root);
+            server.misbehave(&published.objects["/large"][0].path(), behaviour.clone());
+            let user = user_of(&server, &published);
+            let mut child = started(&user, mode, &format!("exec cat {ROOT}/large"));
+            wait_for_request(&server, &published);
+            interrupt(&child);
+            let status = ended(&mut child, "an interrupted program");
+            assert_eq!(status.code(), Some(130), "--mode={}, {behaviour:?}", mode.name);
+            // The others go on: the same user, another file.
+            let out = text(user.run_in(mode, "cat").arg(format!("{ROOT}/d7/file7")));
+            assert_eq!(out, "content of file 7\n", "--mode={}, {behaviour:?}", mode.name);
+        }
+    }
+}
+
+/// Runs a script that must end, and gives output, errors and status.
+fn result(user: &User, mode: Mode, script: &str) -> (String, String, Option<i32>) {
+    let mut child = started(user, mode, script);
+    let status = ended(&mut child, script);
+    let out = child.wait_with_output().unwrap();
+    let [out, errors] = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (out, errors, status.code())
+}
+
+/// "What the helper cannot get is an input/output error, never an absent file."
+#[test]
+fn without_a_network_it_is_an_error_and_not_absent() {
+    let (_web, published) = publish();
+    for mode in modes() {
+        let server = WebRoot::serve(FQRN, &published.web_root);
+        let user = user_of(&server, &published);
+        let name = mode.name;
+        text(user.run_in(mode, "cat").arg(format!("{ROOT}/d1/file1")));
+        server.stop();
+        // What was fetched is there, what was not is an error, and what never was is absent.
+        let script = format!("cd {ROOT}/d1 && cat file1 && ls | wc -l && cat file11 /cvmfs/{FQRN}/d2/absent");
+        let (out, errors, code) = result(&user, mode, &script);
+        assert_eq!((out.as_str(), code), ("content of file 1\n20\n", Some(1)), "--mode={name}: {errors}");
+        assert!(errors.contains("file11: Input/output error"), "--mode={name}: {errors}");
+        assert!(errors.contains("absent: No such file"), "--mode={name}: {errors}");
+        assert!(!errors.contains("file11: No such file"), "--mode={name}: {errors}");
+        let cannot_start = result(&user, mode, &format!("{ROOT}/bin/script"));
+        assert!(matches!(cannot_start.2, Some(126 | 127)), "--mode={name}: {cannot_start:?}");
+        assert!(cannot_start.1.contains("Input/output error"), "--mode={name}: {cannot_start:?}");
+        let logged = logs(&user);
+        let told = format!("{errors}{logged}");
+        assert!(told.contains("/d1/file11: ") && told.contains("refused"), "--mode={name}: {told}");
+
+        // Nobody has ever seen this repository.
+        let stranger = user_of(&server, &published);
+        let (out, errors, code) = result(&stranger, mode, &format!("ls {ROOT}; cat {ROOT}/d1/file1; cd {ROOT}"));
+        assert_eq!(out, "", "--mode={name}");
+        assert_eq!(errors.matches("Input/output error").count(), 3, "--mode={name}: {code:?} {errors}");
+        assert!(!errors.contains("No such file"), "--mode={name}: {errors}");
+
+        server.restart();
+        assert_eq!(text(user.run_in(mode, "cat").arg(format!("{ROOT}/d1/file11"))), "content of file 11\n");
+    }
+}
+
+/// All logs of a user's helpers.
+fn logs(user: &User) -> String {
+    let mut command = Command::new("find");
+    text(command.arg(user.home.path().join("run")).args(["-type", "f", "-exec", "cat", "{}", "+"]))
+}
