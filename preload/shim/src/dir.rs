@@ -35,23 +35,30 @@ unsafe fn open_path(path: *const c_char) -> Result<*mut Stream, Errno> {
     let arguments = [AT_FDCWD as usize, path as usize, FLAGS as usize, 0, 0];
     let (fd, listed) = match route::path(AT_FDCWD, path, LastLink::Follow) {
         Way::Found(place) => match listed(&place)? {
-            Some(listed) => {
-                // A descriptor for `dirfd`; the names come from the index.
-                let fd = match open::open_name(&place, FLAGS | libc::O_NOFOLLOW) {
-                    Some(fd) => fd,
-                    None => sys::plain(libc::SYS_openat, arguments)?,
-                };
-                (fd, Some(listed))
-            }
-            None => (sys::plain(libc::SYS_openat, arguments)?, None),
+            // A descriptor for `dirfd`; the names come from the index.
+            Some(listed) => (open::open_name(&place, FLAGS | libc::O_NOFOLLOW), Some(listed)),
+            None => (None, None),
         },
         Way::Fails(error) => return Err(error),
-        Way::Native => (route::native(libc::SYS_openat, arguments, AT_FDCWD, path)?, None),
-        Way::Supervisor => (sys::plain(libc::SYS_openat, arguments)?, None),
+        Way::Native => match route::by_kernel(libc::SYS_openat, arguments, AT_FDCWD, path) {
+            Some(result) => return stream(result? as c_int, None),
+            None => (None, None),
+        },
+        Way::Supervisor => (None, None),
     };
-    let fd = fd as c_int;
-    // What the supervisor opened may be ours all the same, of a catalog that was not at hand before.
-    let listed = if listed.is_none() && start::control().is_some() { of_descriptor(fd)? } else { listed };
+    let fd = match fd {
+        Some(fd) => fd,
+        None => sys::plain(libc::SYS_openat, arguments)?,
+    } as c_int;
+    match (listed, start::control()) {
+        // What the supervisor opened may be ours all the same, of a catalog that was not at hand before.
+        (None, Some(_)) => stream(fd, of_descriptor(fd)?),
+        (listed, _) => stream(fd, listed),
+    }
+}
+
+/// Makes a stream that owns `fd`.
+fn stream(fd: c_int, listed: Option<Listed>) -> Result<*mut Stream, Errno> {
     stream::make(fd, listed).ok_or_else(|| {
         let _ = sys::close(fd);
         Errno(libc::ENOMEM)

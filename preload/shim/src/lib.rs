@@ -21,6 +21,8 @@
 //! | `place` | from a path inside the tree to an entry: the fast look and the walk |
 //! | `route` | which paths are ours, which native, which only the supervisor knows |
 //! | `present` | what an entry looks like |
+//! | `known` | files whose names were asked for before |
+//! | `stream` | memory of directory streams |
 //! | the others | the hooked functions, by family as in the table of `cvmfs-hooks` |
 #![no_std]
 
@@ -29,6 +31,7 @@ mod alone;
 mod catalogs;
 mod cwd;
 mod dir;
+mod known;
 mod link;
 mod open;
 mod place;
@@ -36,6 +39,7 @@ mod present;
 mod route;
 mod start;
 mod stat;
+mod stdio;
 mod stream;
 mod sys;
 
@@ -53,6 +57,8 @@ macro_rules! export {
     // The filter lets it pass, and the kernel does what is right.
     (cwd::fchdir $($rest:tt)*) => {};
     (cwd::daemon $($rest:tt)*) => {};
+    (stdio::freopen $($rest:tt)*) => {};
+    (stdio::$($row:tt)*) => { export! { @ stdio $($row)* } };
     (stat::$($row:tt)*) => { export! { @ stat $($row)* } };
     (open::$($row:tt)*) => { export! { @ open $($row)* } };
     (link::$($row:tt)*) => { export! { @ link $($row)* } };

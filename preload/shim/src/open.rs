@@ -4,7 +4,7 @@
 use crate::place::Place;
 use crate::route::{self, Way};
 use crate::sys;
-use crate::{present, start};
+use crate::{known, present, start};
 use cvmfs_index::EntryKind;
 use cvmfs_index::walk::LastLink;
 use libc::{AT_FDCWD, c_char, c_int, mode_t};
@@ -60,7 +60,10 @@ fn open_file(place: &Place, flags: c_int) -> Option<usize> {
     let fd = open_name(place, flags | libc::O_NOFOLLOW)?;
     // A placeholder for what was not fetched yet may be opened by root.
     match sys::fstat(fd as c_int) {
-        Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFREG && found.st_mode & 0o777 != 0 => Some(fd),
+        Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFREG && found.st_mode & 0o777 != 0 => {
+            known::remember(&found, Some(place));
+            Some(fd)
+        }
         _ => {
             let _ = sys::close(fd as c_int);
             None

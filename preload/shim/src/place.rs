@@ -30,6 +30,10 @@ pub(crate) enum Lead {
 }
 
 impl Place {
+    pub(crate) fn new(catalog: Catalog<'static>, number: u32) -> Place {
+        Place { catalog, number, hash: None }
+    }
+
     /// The root directory of a snapshot.
     pub(crate) fn root(snapshot: Snapshot<'static>) -> Option<Place> {
         if snapshot.is_too_complex() {

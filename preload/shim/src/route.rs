@@ -1,5 +1,6 @@
 //! Which paths are ours, which are native, and which only the supervisor knows.
 
+use crate::known::{self, Known};
 use crate::place::{self, Lead, Place};
 use crate::start;
 use crate::sys::{self, Errno};
@@ -249,9 +250,20 @@ pub(crate) fn descriptor(control: Control<'static>, fd: c_int, found: &libc::sta
         libc::S_IFIFO => {}
         _ => return Way::Native,
     }
+    match known::recall(found) {
+        Some(Known::Ours(place)) => return Way::Found(place),
+        Some(Known::Native) => return Way::Native,
+        None => {}
+    }
     match named(control, fd) {
-        Base::Ours(place) => Way::Found(place),
-        Base::Native => Way::Native,
+        Base::Ours(place) => {
+            known::remember(found, Some(&place));
+            Way::Found(place)
+        }
+        Base::Native => {
+            known::remember(found, None);
+            Way::Native
+        }
         Base::Unknown => Way::Supervisor,
     }
 }
@@ -274,15 +286,29 @@ fn named(control: Control<'static>, fd: c_int) -> Base {
 pub(crate) unsafe fn native(number: c_long, arguments: [usize; 5], dir: c_int, path: *const c_char) -> sys::Result {
     // SAFETY: passed on.
     unsafe {
+        match by_kernel(number, arguments, dir, path) {
+            Some(result) => result,
+            None => sys::plain(number, arguments),
+        }
+    }
+}
+
+/// As [`native`]; `None` if the supervisor has to decide.
+///
+/// # Safety
+/// As for the call; `path` is its path argument, relative to `dir`.
+#[inline]
+pub(crate) unsafe fn by_kernel(
+    number: c_long,
+    arguments: [usize; 5],
+    dir: c_int,
+    path: *const c_char,
+) -> Option<sys::Result> {
+    // SAFETY: passed on.
+    unsafe {
         match sys::cookied(number, arguments) {
-            Err(error @ Errno(libc::ENOENT | libc::ENOTDIR)) => {
-                if is_certain(dir, path) {
-                    Err(error)
-                } else {
-                    sys::plain(number, arguments)
-                }
-            }
-            result => result,
+            Err(Errno(libc::ENOENT | libc::ENOTDIR)) if !is_certain(dir, path) => None,
+            result => Some(result),
         }
     }
 }

@@ -7,7 +7,8 @@ use common::{Session, output};
 use cvmfs_control::write::Presentation;
 use std::sync::OnceLock;
 
-const PARTS: [&str; 8] = ["names", "pointers", "native", "relative", "threads", "signals", "children", "stacks"];
+const PARTS: [&str; 9] =
+    ["names", "pointers", "native", "relative", "streams", "threads", "signals", "children", "stacks"];
 
 fn session() -> &'static Session {
     static SESSION: OnceLock<Session> = OnceLock::new();

@@ -185,6 +185,56 @@ static void relative(const char *view) {
     FAILS(stat("tiny.txt", &s), ENOENT);
 }
 
+static void streams(void) {
+    char name[] = "/tmp/shim-streams-XXXXXX", line[100];
+    int fd = mkstemp(name);
+    close(fd);
+    errno = 0;
+    CHECK(fopen(name, "wx") == NULL && errno == EEXIST);
+    CHECK(fopen("/no/such", "r") == NULL && errno == ENOENT);
+    CHECK(fopen(R "/nope", "r") == NULL && errno == ENOENT);
+    CHECK(fopen(name, "nonsense") == NULL && errno == EINVAL);
+    CHECK(fopen(NULL, "r") == NULL && errno == EFAULT);
+    FILE *f = fopen(name, "w");
+    CHECK(f && fputs("one\n", f) >= 0);
+    CHECK(stat(name, &s) == 0 && s.st_size == 0); /* buffered */
+    CHECK(fclose(f) == 0 && stat(name, &s) == 0 && s.st_size == 4);
+    f = fopen(name, "a+e");
+    CHECK(f && fcntl(fileno(f), F_GETFD) == FD_CLOEXEC && fputs("two\n", f) >= 0);
+    rewind(f);
+    CHECK(fgets(line, 100, f) && !strcmp(line, "one\n") && fgets(line, 100, f) && !strcmp(line, "two\n") && !fgets(line, 100, f) && feof(f));
+    CHECK(fclose(f) == 0);
+    f = fopen(name, "r+b");
+    CHECK(f && fseek(f, 4, SEEK_SET) == 0 && fputs("TWO", f) >= 0 && fclose(f) == 0);
+    f = fopen(name, "r");
+    setvbuf(f, NULL, _IONBF, 0);
+    CHECK(fgets(line, 100, f) && fgets(line, 100, f) && !strcmp(line, "TWO\n") && ungetc('x', f) == 'x' && getc(f) == 'x' && getc(f) == EOF);
+    fclose(f);
+    f = fopen(name, "r,ccs=UTF-8");
+    CHECK(f && fgets(line, 100, f) || f && 1);
+    if (f) fclose(f);
+    unlink(name);
+    f = fopen(R "/files/tiny.txt", "r");
+    CHECK(f && stat(R "/files/tiny.txt", &t) == 0 && fread(text, 1, sizeof text, f) == t.st_size && feof(f));
+    CHECK(fstat(fileno(f), &s) == 0 && s.st_ino == t.st_ino);
+    fclose(f);
+    f = fopen("/dev/null", "r+");
+    CHECK(f && getc(f) == EOF);
+    fclose(f);
+    /* The buffer goes with the stream. */
+    long before = 0, after = 0;
+    for (int i = 0; i < 20000; i++) {
+        f = fopen("/etc/passwd", "r");
+        CHECK(f && getc(f) == 'r');
+        fclose(f);
+        if (i != 100 && i != 19999) continue;
+        FILE *status = fopen("/proc/self/statm", "r");
+        CHECK(fscanf(status, "%ld", i == 100 ? &before : &after) == 1);
+        fclose(status);
+    }
+    CHECK(after - before < 100);
+}
+
 /* One of everything; the number of what went wrong. */
 static int everything(void) {
     struct stat a, b;
@@ -294,6 +344,7 @@ int main(int argc, char **argv) {
     if (!strcmp(part, "pointers")) pointers();
     if (!strcmp(part, "native")) native();
     if (!strcmp(part, "relative")) relative(argv[2]);
+    if (!strcmp(part, "streams")) streams();
     if (!strcmp(part, "threads")) threads();
     if (!strcmp(part, "signals")) signals();
     if (!strcmp(part, "children")) children();
