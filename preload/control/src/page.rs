@@ -115,7 +115,9 @@ pub struct Page {
     pub(crate) control: TextRef,
     pub(crate) snapshot_count: AtomicU32,
     pub(crate) catalog_count: AtomicU32,
-    pub(crate) _unused: [AtomicU64; 20],
+    /// Bytes of text written so far: for writers, of which one may take over from another.
+    pub(crate) text_len: AtomicU64,
+    pub(crate) _unused: [AtomicU64; 19],
     pub(crate) snapshots: [SnapshotSlot; SNAPSHOTS],
     pub(crate) catalogs: [CatalogSlot; CATALOGS],
     /// Open addressing by catalog above and entry: numbers of catalogs plus one, 0 for nothing.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use super::*;
-use crate::read::{Catalog, Snapshot};
+use crate::read::Catalog;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -100,6 +100,10 @@ fn a_newer_revision_takes_the_name_but_not_the_view() {
     assert_eq!(control.newest(b"a.example").unwrap().view_key(), b"new");
     assert!(control.by_view_key(b"old").unwrap().is_superseded());
     assert_eq!(control.newest(b"b.example").unwrap().view_key(), b"other");
+    let new = writer.add_snapshot(&snapshot(b"a.example", b"new")).unwrap();
+    assert_eq!(writer.add_snapshot(&snapshot(b"a.example", b"old")).unwrap(), old, "a step back");
+    writer.supersede(new);
+    assert_eq!(writer.control().unwrap().newest(b"a.example").unwrap().view_key(), b"old");
 }
 
 #[test]
@@ -134,8 +138,8 @@ fn full_pages_stay_sound() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(&dir.path().join("control"), &SESSION).unwrap();
     let id = writer.add_snapshot(&snapshot(b"a.example", b"k")).unwrap();
-    for _ in 1..SNAPSHOTS {
-        writer.add_snapshot(&snapshot(b"b.example", b"k")).unwrap();
+    for number in 1..SNAPSHOTS {
+        writer.add_snapshot(&snapshot(b"b.example", format!("k{number}").as_bytes())).unwrap();
     }
     assert!(matches!(writer.add_snapshot(&snapshot(b"c", b"c")), Err(ControlError::Full(_))));
     let root = writer.add_catalog(&catalog(id, None, b"")).unwrap();
@@ -193,7 +197,8 @@ fn readers_see_whole_slots_while_they_are_added() {
             });
         }
         for number in 0..100 {
-            let id = writer.add_snapshot(&snapshot(format!("r{number}.example").as_bytes(), b"k")).unwrap();
+            let name = format!("r{number}.example");
+            let id = writer.add_snapshot(&snapshot(name.as_bytes(), name.as_bytes())).unwrap();
             let root = writer.add_catalog(&catalog(id, None, b"")).unwrap();
             for entry in 0..40 {
                 let mount = format!("/n{entry}");

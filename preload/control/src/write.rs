@@ -4,7 +4,7 @@ use crate::page::{
     CATALOGS, CLAIMED, Flags, MAGIC, NONE, Page, SNAPSHOTS, TABLE, TEXT, TOO_COMPLEX, TextRef, VERSION, WORLD_READABLE,
     mount_bit, table_start,
 };
-use crate::read::Control;
+use crate::read::{Control, Snapshot};
 use crate::session;
 use cvmfs_index::PathHasher;
 use rustix::fs::{Mode, OFlags};
@@ -113,10 +113,10 @@ pub struct SnapshotId(u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CatalogId(u32);
 
-/// Writes a control page. There is one to a page; readers may be anywhere.
+/// Writes a control page. There is one to a page at a time; readers may be anywhere. All state lies in the page: a process
+/// forked from the writer's can go on where a writer that is gone has stopped.
 pub struct Writer {
     page: NonNull<Page>,
-    text_len: usize,
 }
 
 // SAFETY: the mapping belongs to this value; writing needs `&mut self`, and reading is atomic.
@@ -136,7 +136,7 @@ impl Writer {
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), Page::LEN, protection, MapFlags::SHARED, &file, 0) };
         let address = address.map_err(io::Error::from)?;
         let page = NonNull::new(address.cast()).ok_or(ControlError::Full("no memory"))?;
-        let mut writer = Writer { page, text_len: 0 };
+        let mut writer = Writer { page };
         writer.settle(path, session)?;
         Ok(writer)
     }
@@ -176,7 +176,8 @@ impl Writer {
     }
 
     fn add_text(&mut self, bytes: &[u8]) -> Result<(u32, u32), ControlError> {
-        let (at, full) = (self.text_len, ControlError::Full("text"));
+        let full = ControlError::Full("text");
+        let at = usize::try_from(self.page().text_len.load(Relaxed)).map_err(|_| ControlError::Full("text"))?;
         let end = at + bytes.len();
         if end >= TEXT {
             return Err(full);
@@ -187,13 +188,18 @@ impl Writer {
             let place = self.page().text.as_ptr().cast::<u8>().cast_mut().add(at);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len());
         }
-        self.text_len = end + 1;
+        self.page().text_len.store(end as u64 + 1, Relaxed);
         Ok((u32::try_from(at).map_err(|_| full)?, len))
     }
 
     /// Tells of a mounted snapshot. It is found by its fqrn once its root catalog is attached, before any older one
-    /// that is not superseded yet.
+    /// that is not superseded yet. Telling again of one that is known gives its number, and makes it current again.
     pub fn add_snapshot(&mut self, new: &NewSnapshot<'_>) -> Result<SnapshotId, ControlError> {
+        let known = self.control().and_then(|control| control.by_view_key(new.view_key));
+        if let Some(known) = known.filter(|known| known.fqrn() == new.fqrn).map(Snapshot::number) {
+            self.mark(SnapshotId(known), 0);
+            return Ok(SnapshotId(known));
+        }
         let number = self.page().snapshot_count.load(Relaxed);
         if number as usize >= SNAPSHOTS {
             return Err(ControlError::Full("snapshots"));
@@ -291,8 +297,12 @@ impl Writer {
 
     /// A newer revision has taken the snapshot's place: only names in the view and open directories still lead to it.
     pub fn supersede(&mut self, snapshot: SnapshotId) {
+        self.mark(snapshot, 1);
+    }
+
+    fn mark(&self, snapshot: SnapshotId, superseded: u32) {
         if let Some(slot) = self.page().snapshots.get(snapshot.0 as usize) {
-            slot.superseded.store(1, Release);
+            slot.superseded.store(superseded, Release);
         }
     }
 }

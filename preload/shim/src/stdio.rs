@@ -100,11 +100,10 @@ unsafe fn give_buffer(fd: c_int, stream: *mut FILE) {
         Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFREG => found.st_blksize as size_t,
         _ => return,
     };
-    // SAFETY: the functions of these names have these types in every C library.
-    let (malloc, setvbuf): (
-        extern "C" fn(size_t) -> *mut c_void,
-        extern "C" fn(*mut FILE, *mut c_char, c_int, size_t) -> c_int,
-    ) = (transmute(malloc), transmute(setvbuf));
+    // SAFETY: the function of this name has this type in every C library.
+    let malloc: extern "C" fn(size_t) -> *mut c_void = transmute(malloc);
+    // SAFETY: as above.
+    let setvbuf: extern "C" fn(*mut FILE, *mut c_char, c_int, size_t) -> c_int = transmute(setvbuf);
     let size = if (1..libc::BUFSIZ as size_t).contains(&size) { size } else { libc::BUFSIZ as size_t };
     let buffer = malloc(size);
     if !buffer.is_null() && setvbuf(stream, buffer.cast(), libc::_IOFBF, size) == 0 && *flags & USER_BUFFER != 0 {
