@@ -5,7 +5,7 @@ use super::list::{ListItem, Listing};
 use super::{Namespace, Resolved, magic};
 use crate::Error;
 use crate::fqrn::Fqrn;
-use crate::snapshot::{Content, Place, Snapshot};
+use crate::snapshot::{CatalogId, Content, Place, Snapshot};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -53,6 +53,11 @@ impl Node {
 
     pub(super) fn place(&self) -> Option<&(Arc<Snapshot>, Place)> {
         self.place.as_ref()
+    }
+
+    /// The catalog that its entry lies in; `None` for the top.
+    pub fn catalog(&self) -> Option<CatalogId> {
+        self.place.as_ref().map(|(_, place)| place.catalog.id())
     }
 
     /// Its type.

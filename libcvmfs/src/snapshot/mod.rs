@@ -7,8 +7,8 @@ mod source;
 mod tree;
 
 pub use source::{CatalogRef, Chunk, Content, Parts, Source};
-pub use tree::AttachedCatalog;
 pub(crate) use tree::Place;
+pub use tree::{AttachedCatalog, CatalogId};
 
 use crate::Error;
 use crate::catalog::Statistics;

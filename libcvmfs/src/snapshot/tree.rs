@@ -28,9 +28,15 @@ pub(crate) struct Attached {
     below: Box<[OnceLock<Arc<Attached>>]>,
 }
 
+/// Tells attached catalogs apart for as long as their snapshot is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CatalogId(usize);
+
 /// A catalog that paths have led into so far.
 #[derive(Debug, Clone)]
 pub struct AttachedCatalog {
+    /// Which place in the tree this is; see [`Node::catalog`](crate::namespace::Node::catalog).
+    pub id: CatalogId,
     /// Which catalog it is, and where it is mounted.
     pub reference: CatalogRef,
     /// The catalog above, by its position in the list, and the number of its entry on which this one is mounted.
@@ -92,6 +98,10 @@ impl Attached {
         Index::with_layout(&self.mapping, self.layout).expect("a mapping keeps its length")
     }
 
+    pub(crate) fn id(self: &Arc<Self>) -> CatalogId {
+        CatalogId(Arc::as_ptr(self) as usize)
+    }
+
     /// This catalog and what is attached below it: each after the one above.
     pub(super) fn list(self: &Arc<Self>) -> Vec<AttachedCatalog> {
         let mut all = Vec::new();
@@ -101,7 +111,8 @@ impl Attached {
             let index = catalog.index();
             let index_len = index.image_len() as u64;
             let (reference, salt) = (catalog.reference.clone(), catalog.salt);
-            all.push(AttachedCatalog { reference, above, salt, root_hash: index.hasher(), index_len });
+            let id = catalog.id();
+            all.push(AttachedCatalog { id, reference, above, salt, root_hash: index.hasher(), index_len });
             waiting.extend(catalog.below.iter().filter_map(OnceLock::get).filter_map(|below| {
                 let (_, entry) = below.above.as_ref()?;
                 Some((below.clone(), Some((position, *entry))))

@@ -22,6 +22,11 @@ pub(crate) const TEXT: usize = 8 << 20;
 /// No catalog: of a root catalog's parent.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// Mode of a directory of the view in which every entry has its name, so that the kernel can list it.
+pub const FILLED_MODE: u32 = 0o1700;
+/// Permissions of a name in the view that stands for a file not fetched yet.
+pub const PLACEHOLDER_MODE: u32 = 0;
+
 /// Marks of the whole page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags(pub(crate) u32);

@@ -208,3 +208,15 @@ fn readers_see_whole_slots_while_they_are_added() {
         over.store(true, Ordering::Release);
     });
 }
+
+#[test]
+fn only_pages_without_a_writer_are_stale() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control");
+    let writer = Writer::create(&path, &SESSION).unwrap();
+    remove_stale(&path);
+    assert!(path.exists());
+    drop(writer);
+    remove_stale(&path);
+    assert!(!path.exists());
+}

@@ -7,9 +7,10 @@ use crate::page::{
 use crate::read::{Control, Snapshot};
 use crate::session;
 use cvmfs_index::PathHasher;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -117,6 +118,8 @@ pub struct CatalogId(u32);
 /// forked from the writer's can go on where a writer that is gone has stopped.
 pub struct Writer {
     page: NonNull<Page>,
+    /// Locked for as long as anybody writes, forked processes included; see [`remove_stale`].
+    _file: OwnedFd,
 }
 
 // SAFETY: the mapping belongs to this value; writing needs `&mut self`, and reading is atomic.
@@ -129,6 +132,7 @@ impl Writer {
     pub fn create(path: &Path, session: &Session<'_>) -> Result<Writer, ControlError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
+        rustix::fs::flock(&file, FlockOperation::LockShared).map_err(io::Error::from)?;
         rustix::fs::ftruncate(&file, Page::LEN as u64).map_err(io::Error::from)?;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
@@ -136,7 +140,7 @@ impl Writer {
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), Page::LEN, protection, MapFlags::SHARED, &file, 0) };
         let address = address.map_err(io::Error::from)?;
         let page = NonNull::new(address.cast()).ok_or(ControlError::Full("no memory"))?;
-        let mut writer = Writer { page };
+        let mut writer = Writer { page, _file: file };
         writer.settle(path, session)?;
         Ok(writer)
     }
@@ -303,6 +307,19 @@ impl Writer {
     fn mark(&self, snapshot: SnapshotId, superseded: u32) {
         if let Some(slot) = self.page().snapshots.get(snapshot.0 as usize) {
             slot.superseded.store(superseded, Release);
+        }
+    }
+}
+
+/// Removes the control file `path` if its writers are gone without having done so.
+pub fn remove_stale(path: &Path) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return };
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        // A page just made is locked before it has its length: then it is empty, and young.
+        let made = rustix::fs::fstat(&file).is_ok_and(|found| found.st_size > 0);
+        if made {
+            let _ = std::fs::remove_file(path);
         }
     }
 }

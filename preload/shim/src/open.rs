@@ -5,6 +5,7 @@ use crate::place::Place;
 use crate::route::{self, Way};
 use crate::sys;
 use crate::{known, present, start};
+use cvmfs_control::page::{FILLED_MODE, PLACEHOLDER_MODE};
 use cvmfs_index::EntryKind;
 use cvmfs_index::walk::LastLink;
 use libc::{AT_FDCWD, c_char, c_int, mode_t};
@@ -39,36 +40,44 @@ pub(crate) unsafe fn at(dir: c_int, path: *const c_char, flags: c_int, mode: mod
     let arguments = [dir as usize, path as usize, flags as usize, mode as usize, 0];
     let last = if flags & libc::O_NOFOLLOW != 0 { LastLink::Keep } else { LastLink::Follow };
     match route::path(dir, path, last) {
-        Way::Found(place) if flags & !READING == 0 => match open_file(&place, flags) {
+        Way::Found(place) if flags & !(READING | libc::O_DIRECTORY) == 0 => match open_entry(&place, flags) {
             Some(fd) => Ok(fd),
             None => sys::plain(libc::SYS_openat, arguments),
         },
-        Way::Fails(error) if flags & !READING == 0 => Err(error),
+        Way::Fails(error) if flags & !(READING | libc::O_DIRECTORY) == 0 => Err(error),
         Way::Native => route::native(libc::SYS_openat, arguments, dir, path),
         Way::Found(_) | Way::Fails(_) | Way::Supervisor => sys::plain(libc::SYS_openat, arguments),
     }
 }
 
-/// Opens the file in the view that stands for a regular file, if it is there and everybody may read it.
+/// Opens what stands in the view for a file or directory, if it is there with all that is in it, and everybody may
+/// read it.
 #[inline(never)]
-fn open_file(place: &Place, flags: c_int) -> Option<usize> {
-    let entry = place.entry()?;
+fn open_entry(place: &Place, flags: c_int) -> Option<usize> {
     let attributes = present::attributes(place)?;
-    if entry.kind() != EntryKind::Regular || attributes.mode & 0o444 != 0o444 {
+    let kind = match attributes.kind() {
+        EntryKind::Regular if flags & libc::O_DIRECTORY == 0 => libc::S_IFREG,
+        EntryKind::Directory => libc::S_IFDIR,
+        _ => return None,
+    };
+    if attributes.mode & 0o444 != 0o444 {
         return None;
     }
     let fd = open_name(place, flags | libc::O_NOFOLLOW)?;
-    // A placeholder for what was not fetched yet may be opened by root.
-    match sys::fstat(fd as c_int) {
-        Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFREG && found.st_mode & 0o777 != 0 => {
-            known::remember(&found, Some(place));
-            Some(fd)
-        }
+    let found = sys::fstat(fd as c_int).ok().filter(|found| found.st_mode & libc::S_IFMT == kind);
+    let complete = found.is_some_and(|found| match attributes.kind() {
+        EntryKind::Directory => found.st_mode & 0o7777 == FILLED_MODE,
+        // A placeholder for what was not fetched yet may be opened by root.
         _ => {
-            let _ = sys::close(fd as c_int);
-            None
+            known::remember(&found, Some(place));
+            found.st_mode & 0o777 != PLACEHOLDER_MODE
         }
+    });
+    if complete {
+        return Some(fd);
     }
+    let _ = sys::close(fd as c_int);
+    None
 }
 
 /// Opens what stands for an entry in the view.

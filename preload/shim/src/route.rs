@@ -242,7 +242,9 @@ pub(crate) fn descriptor(control: Control<'static>, fd: c_int, found: &libc::sta
     if found.st_dev != control.view_device() {
         return Way::Native;
     }
-    let writable = found.st_mode & 0o222 != 0 && control.flags().contains(Flags::VIEW_FILES_ARE_READ_ONLY);
+    // A name in the view is one of several, or a copy that nobody may write to; what the cache has made itself, never.
+    let unlike = found.st_nlink == 1 || control.flags().contains(Flags::VIEW_FILES_ARE_READ_ONLY);
+    let writable = found.st_mode & 0o222 != 0 && unlike;
     match found.st_mode & libc::S_IFMT {
         libc::S_IFREG if writable => return Way::Native,
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFLNK => {}

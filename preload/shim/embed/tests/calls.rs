@@ -83,6 +83,18 @@ fn placeholders_are_not_served() {
     std::fs::write(&name, "").unwrap();
     std::fs::set_permissions(&name, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
     assert!(!read(&session).status.success());
+    // Nor is a directory that the kernel could not list.
+    let list = |session: &Session| {
+        let script =
+            "import os; fd = os.open('/cvmfs/small.test.example/files', os.O_RDONLY); print(os.fstat(fd).st_uid)";
+        session.command("python3").args(["-c", script]).output().unwrap()
+    };
+    if cvmfs_tests::tools::require_tool("python3").is_some() {
+        assert!(!list(&session).status.success());
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(cvmfs_control::page::FILLED_MODE);
+        std::fs::set_permissions(session.name(b"/files"), mode).unwrap();
+        assert_eq!(list(&session).stdout, b"7\n");
+    }
     let owner = output(session.command("stat").args(["-c", "%u %g", path]));
     assert_eq!(owner.stdout, b"7 8\n");
 }
