@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::config::{Config, ConfigError, ConfigRepository, Loader, Sources, table};
 use crate::fqrn::Fqrn;
+use crate::patience;
 use crate::namespace::{FileKind, LastLink, Mounts, Namespace};
 use crate::repository::{Repository, SharedPacEvaluator};
 use crate::snapshot::Snapshot;
@@ -130,6 +131,7 @@ impl Mounter {
         {
             return Err(Error::StillFailing(error.clone()));
         }
+        patience::wait()?;
         let mounted = slot.repository.get_or_try_init(|| Repository::mount(self.config(fqrn)?, self.pac.as_ref()));
         match mounted {
             Ok(repository) => Ok(repository.clone()),

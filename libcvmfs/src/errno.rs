@@ -20,6 +20,7 @@ impl Error {
             Error::AccessDenied | Error::Restricted { .. } => libc::EACCES,
             Error::ReadOnly => libc::EROFS,
             Error::NoAttribute => libc::ENODATA,
+            Error::WouldWait => libc::EAGAIN,
             Error::Cache(CacheError::DiskFull { .. } | CacheError::TooLarge { .. }) => libc::ENOSPC,
             Error::StillFailing(error) => error.errno(),
             Error::Remote { errno, .. } => *errno,

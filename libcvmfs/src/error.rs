@@ -94,6 +94,10 @@ pub enum Error {
     /// There is no extended attribute of this name.
     #[error("no such attribute")]
     NoAttribute,
+    /// Only a server, or somebody who is asking one now, can tell; and this thread may not wait
+    /// ([`crate::patience::without_waiting`]).
+    #[error("would have to wait")]
+    WouldWait,
     /// A symbolic link leads out of the tree, to this absolute path.
     #[error("leads out of the tree to {}", String::from_utf8_lossy(.0))]
     Outside(Vec<u8>),

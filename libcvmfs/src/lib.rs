@@ -35,6 +35,7 @@ pub mod history;
 pub mod identity;
 pub mod namespace;
 pub mod object;
+pub mod patience;
 pub mod prefetch;
 pub mod repository;
 pub mod snapshot;

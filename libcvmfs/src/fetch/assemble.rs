@@ -2,6 +2,7 @@
 
 use super::{Fetcher, Wanted, fetch_error, not_stored};
 use crate::Error;
+use crate::patience;
 use crate::cache::{self, CachedFile, Key, Transaction};
 use crate::object::decode::{Decoder, Expected};
 use crate::object::{ObjectKind, ObjectName};
@@ -37,6 +38,7 @@ impl Fetcher {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(found);
         }
+        patience::wait()?;
         check_order(content, chunks)?;
         let path = |chunk: &Chunk| ObjectName::new(chunk.hash, ObjectKind::Partial).path();
         let paths: Vec<String> = chunks.iter().filter(|_| !content.external).map(path).collect();

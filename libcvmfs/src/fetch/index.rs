@@ -4,6 +4,7 @@ use super::{Fetcher, fetch_error, not_stored};
 use crate::Error;
 use crate::cache::{self, CachedFile, Found, Key, Mapping};
 use crate::catalog::{BuildReport, CatalogError, Index, SqliteCatalog, build_index, digest};
+use crate::patience;
 use crate::snapshot::CatalogRef;
 use std::io::Write as _;
 
@@ -19,6 +20,7 @@ impl Fetcher {
             drop(mapping);
             self.cache.evict(&key)?;
         }
+        patience::wait()?;
         let filled = self.cache.fetch(&key, cache::Expected::default(), |transaction| {
             let image = self.build(catalog)?;
             transaction.write_all(&image).map_err(|error| not_stored("an index", error))

@@ -10,6 +10,7 @@ use crate::cache::{self, Cache, CachedFile, FetchError, Key, Transaction};
 use crate::hash::ContentHash;
 use crate::object::decode::{Decoder, Expected, Output, SmallBody};
 use crate::object::{Compression, ObjectKind, ObjectName, Receiver};
+use crate::patience;
 use crate::snapshot::{Chunk, Content, Parts};
 use crate::transport::{Request, Transport};
 use parking_lot::Mutex;
@@ -167,6 +168,9 @@ impl Fetcher {
     pub fn open(&self, content: &Content) -> Result<File, Error> {
         self.counters.opened.fetch_add(1, Ordering::Relaxed);
         let file = self.file(content).inspect_err(|error| {
+            if matches!(error, Error::WouldWait) {
+                return;
+            }
             self.counters.errors.fetch_add(1, Ordering::Relaxed);
             self.counters.last_error.store(crate::trust::unix_now(), Ordering::Relaxed);
             log::warn!("{}: {error}", String::from_utf8_lossy(&content.path));
@@ -229,6 +233,7 @@ impl Fetcher {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(found);
         }
+        patience::wait()?;
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let filled = self.cache.fetch(&key, expected, |transaction| self.download_into(wanted, transaction));
         filled.map_err(fetch_error)

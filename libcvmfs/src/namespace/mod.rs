@@ -97,6 +97,11 @@ impl Namespace {
         self.resolve_at(&self.top(), path, last)
     }
 
+    /// The root directory of a snapshot, also of one that is not the newest any more.
+    pub fn root_of(&self, snapshot: &Arc<Snapshot>) -> Node {
+        Node::entry(self.clone(), snapshot.clone(), snapshot.root())
+    }
+
     /// Follows a path from `start`; an absolute one from the root.
     pub fn resolve_at(&self, start: &Node, path: &[u8], last: LastLink) -> Result<Resolved, Error> {
         let mut scratch = [0u8; 2 * PATH_MAX];

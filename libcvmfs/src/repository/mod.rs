@@ -11,6 +11,7 @@ pub use probe::{Probe, probe_routes};
 use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, table};
+use crate::patience;
 use crate::fetch::Fetcher;
 use crate::fqrn::Fqrn;
 use crate::hash::ContentHash;
@@ -181,13 +182,13 @@ impl Repository {
 
     /// The snapshot to use from now on: a newer one if the time to live is over and there is one.
     ///
-    /// At most one caller at a time waits for the servers; a failure is remembered and not reported.
+    /// A thread that may not wait gets the one in use. At most one caller at a time waits for the servers; a failure is remembered and not reported.
     pub fn fresh_snapshot(&self) -> Arc<Snapshot> {
         let (snapshot, expires) = {
             let current = self.0.current.read();
             (current.snapshot.clone(), current.expires)
         };
-        if expires.is_none_or(|expires| Instant::now() < expires) {
+        if !patience::may_wait() || expires.is_none_or(|expires| Instant::now() < expires) {
             return snapshot;
         }
         let Some(_alone) = self.0.refreshing.try_lock() else { return snapshot };

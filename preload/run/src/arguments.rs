@@ -64,6 +64,8 @@ ENVIRONMENT
 pub(crate) enum Mode {
     /// The best that works here
     Auto,
+    /// A supervisor that answers system calls: all programs, static ones too
+    Full,
     /// The preload library: dynamically linked glibc programs
     Preload,
 }

@@ -6,16 +6,21 @@
 //! | [`session`] | parameters, library and helper for one run |
 //! | [`supervise`] | the program as a child: signals there, exit status back |
 //! | [`serve`] | the helper process that the preload library asks |
+//! | [`supervisor`] | the process that answers the program's system calls |
 //! | [`view`] | where the view lies, and cleaning it up |
 
 mod arguments;
 mod serve;
 mod session;
 mod supervise;
+mod supervisor;
 mod view;
 
-use arguments::{Action, Arguments};
+use anyhow::Context as _;
+use arguments::{Action, Arguments, Mode};
+use std::ffi::OsString;
 use std::process::ExitCode;
+use supervisor::launch::{self, NotRun};
 
 /// `cvmfs-run` itself failed.
 const OWN_FAILURE: u8 = 125;
@@ -34,9 +39,7 @@ fn main() -> ExitCode {
         Action::Serve(socket) => serve::run(&socket).map(|()| 0),
         Action::Generate(directory) => arguments::generate(&directory).map(|()| 0),
         Action::Execute(command) => Ok(supervise::execute(&command)),
-        Action::Run(command) => {
-            session::Session::open(&arguments).and_then(|session| supervise::run(&session, &command))
-        }
+        Action::Run(command) => run(&arguments, &command),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -45,4 +48,28 @@ fn main() -> ExitCode {
             ExitCode::from(OWN_FAILURE)
         }
     }
+}
+
+fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
+    if session::is_inside() {
+        // What is around us serves the program as well.
+        return Ok(supervise::execute(command));
+    }
+    session::settle(arguments)?;
+    if arguments.mode != Mode::Preload {
+        match launch::run(session::supervisor(arguments)?, &[], command) {
+            Ok(code) => return Ok(code),
+            Err(NotRun::Failed(error)) => return Err(error),
+            Err(NotRun::NoListener(error)) if arguments.mode == Mode::Full => {
+                return Err(error).context("this node gives no seccomp listener, which --mode=full needs");
+            }
+            Err(NotRun::NoListener(error)) => {
+                if arguments.verbose {
+                    eprintln!("cvmfs-run: no seccomp listener here ({error}); using the preload library");
+                }
+            }
+        }
+    }
+    let session = session::Session::open(arguments)?;
+    supervise::run(&session, command)
 }

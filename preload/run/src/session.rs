@@ -1,13 +1,19 @@
 //! Parameters, library and helper for one run.
 
-use crate::arguments::{Arguments, Mode};
+use crate::arguments::Arguments;
+use crate::supervisor::{SESSION_LINK, Supervisor};
 use anyhow::{Context as _, anyhow, bail};
 use cvmfs_helper::{Endpoint, LIBRARY_VARIABLE, PROGRAM_VARIABLE, Reply, Request, SOCKET_VARIABLE, VIEW_VARIABLE};
+use cvmfs_pac::PacEngine;
+use cvmfs_view::View;
+use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::config::{Loader, Sources};
 use libcvmfs::demo;
+use libcvmfs::repository::SharedPacEvaluator;
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const LIBRARY: &str = "libcvmfs_preload.so";
 
@@ -22,21 +28,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Finds the library, settles the parameters and makes sure that a helper is there.
+    /// Finds the library and makes sure that a helper is there.
     pub(crate) fn open(arguments: &Arguments) -> anyhow::Result<Session> {
-        // Auto is what exists.
-        let (Mode::Auto | Mode::Preload) = arguments.mode;
         let program = std::env::current_exe().context("finding this program")?;
         let library = library(&program)?;
-        let options = parameters(arguments)?;
-        for (name, value) in &options {
-            // SAFETY: this program has no other thread yet.
-            unsafe { std::env::set_var(name, value) };
-        }
-        for stale in [SOCKET_VARIABLE, VIEW_VARIABLE] {
-            // SAFETY: as above. Of a run around this one, perhaps with other parameters.
-            unsafe { std::env::remove_var(stale) };
-        }
         let endpoint = Endpoint::of_environment()?;
         let (stay, view) = stay(&endpoint, &program)?;
         if arguments.verbose {
@@ -57,6 +52,44 @@ impl Session {
         ];
         Ok(Session { program, environment, _stay: stay })
     }
+}
+
+/// Puts the parameters of the command line into the environment, for this process and all that it starts.
+pub(crate) fn settle(arguments: &Arguments) -> anyhow::Result<()> {
+    let options = parameters(arguments)?;
+    for (name, value) in &options {
+        // SAFETY: this program has no other thread yet.
+        unsafe { std::env::set_var(name, value) };
+    }
+    for stale in [SOCKET_VARIABLE, VIEW_VARIABLE] {
+        // SAFETY: as above. Of a run around this one, perhaps with other parameters.
+        unsafe { std::env::remove_var(stale) };
+    }
+    Ok(())
+}
+
+/// A supervisor for the parameters in the environment.
+pub(crate) fn supervisor(arguments: &Arguments) -> anyhow::Result<Supervisor> {
+    let pac: SharedPacEvaluator = Arc::new(PacEngine::default());
+    let client = Client::new(ClientSettings { pac: Some(pac), ..ClientSettings::from_process() })?;
+    let directory = crate::view::directory()?;
+    if arguments.verbose {
+        eprintln!("cvmfs-run: view {}", directory.display());
+    }
+    let view = View::at(&directory).with_context(|| format!("using {}", directory.display()))?;
+    let mut cookie = [0; 8];
+    // SAFETY: a buffer with its length.
+    if unsafe { libc::getrandom(cookie.as_mut_ptr().cast(), cookie.len(), 0) } != 8 {
+        bail!("no random numbers: {}", std::io::Error::last_os_error());
+    }
+    Ok(Supervisor::new(client, view, u64::from_ne_bytes(cookie)))
+}
+
+/// Whether this process runs under a supervisor already, which serves what it starts as well.
+pub(crate) fn is_inside() -> bool {
+    let mount_dir = std::env::var_os("CVMFS_MOUNT_DIR").filter(|dir| !dir.is_empty());
+    let mount_dir = PathBuf::from(mount_dir.unwrap_or_else(|| "/cvmfs".into()));
+    std::fs::read_link(mount_dir.join(SESSION_LINK)).is_ok()
 }
 
 /// Starts a helper if there is none, and asks it to stay.

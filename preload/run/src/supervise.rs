@@ -52,7 +52,7 @@ pub(crate) fn run(session: &Session, command: &[OsString]) -> anyhow::Result<u8>
 }
 
 /// The signals that a user sends to the program by sending them here, and the news of its end.
-fn forwarded() -> libc::sigset_t {
+pub(crate) fn forwarded() -> libc::sigset_t {
     use libc::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
     // SAFETY: `sigemptyset` initialises the set.
     unsafe {
@@ -65,7 +65,7 @@ fn forwarded() -> libc::sigset_t {
     }
 }
 
-fn exit_code(status: ExitStatus) -> u8 {
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(255);
     u8::try_from(code).unwrap_or(255)
 }

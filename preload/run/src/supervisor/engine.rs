@@ -1,0 +1,170 @@
+//! One leader that answers what is at hand, workers for what has to be waited for.
+//!
+//! Several receivers would be slower than one: the kernel wakes them in turn, each on another processor.
+
+use super::listener::{Listener, Notification};
+use super::{Answer, Outcome, Supervisor, report};
+use cvmfs_view::{Errno, Refusal};
+use libcvmfs::patience;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::os::fd::AsFd as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Calls that are waited for at the same time.
+const WORKERS: usize = 64;
+/// How long a worker waits for work before it ends.
+const IDLE: Duration = Duration::from_secs(10);
+/// Time between two looks for newer revisions; each repository has its own time to live.
+const TICK: Duration = Duration::from_secs(1);
+/// Time between two clean-ups of the view.
+const CLEAN_EVERY: Duration = Duration::from_secs(600);
+
+/// What a worker does.
+enum Job {
+    /// All of it.
+    Answer(Notification),
+    /// Only the end.
+    Finish(Notification, Answer),
+}
+
+struct Queue {
+    jobs: VecDeque<Job>,
+    idle: usize,
+    workers: usize,
+}
+
+pub(super) struct Engine {
+    supervisor: Arc<Supervisor>,
+    listener: Arc<Listener>,
+    queue: Mutex<Queue>,
+    more: Condvar,
+}
+
+impl Engine {
+    pub(super) fn new(supervisor: Arc<Supervisor>, listener: Arc<Listener>) -> Arc<Engine> {
+        report::listen_to_the_library();
+        let queue = Mutex::new(Queue { jobs: VecDeque::new(), idle: 0, workers: 0 });
+        Arc::new(Engine { supervisor, listener, queue, more: Condvar::new() })
+    }
+
+    /// Answers until nobody is left who could ask.
+    pub(super) fn lead(self: &Arc<Self>) -> std::io::Result<()> {
+        while let Some(notification) = self.listener.receive()? {
+            let outcome = patience::without_waiting(|| self.supervisor.answer_safely(&notification));
+            match outcome {
+                Err(Refusal::WouldWait) => self.hand_over(Job::Answer(notification)),
+                Ok(answer @ Answer::Rerun(_)) => self.hand_over(Job::Finish(notification, answer)),
+                outcome => self.supervisor.finish(&self.listener, &notification, outcome),
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(self: &Arc<Self>, job: Job) {
+        let mut queue = self.queue.lock();
+        queue.jobs.push_back(job);
+        if queue.idle >= queue.jobs.len() || queue.workers >= WORKERS {
+            self.more.notify_one();
+            return;
+        }
+        let engine = self.clone();
+        match std::thread::Builder::new().name("cvmfs-worker".to_owned()).spawn(move || engine.work()) {
+            Ok(_) => queue.workers += 1,
+            Err(error) if queue.workers > 0 => report::say(format!("starting a thread: {error}")),
+            Err(error) => {
+                // Nobody else will ever do it.
+                report::say(format!("starting a thread: {error}"));
+                if let Some(job) = queue.jobs.pop_back() {
+                    drop(queue);
+                    self.carry_out(job);
+                }
+            }
+        }
+    }
+
+    fn work(&self) {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                drop(queue);
+                self.carry_out(job);
+                queue = self.queue.lock();
+                continue;
+            }
+            queue.idle += 1;
+            let timed_out = self.more.wait_for(&mut queue, IDLE).timed_out();
+            queue.idle -= 1;
+            if timed_out && queue.jobs.is_empty() {
+                queue.workers -= 1;
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&self, job: Job) {
+        let (notification, outcome) = match job {
+            Job::Answer(notification) => (notification, self.supervisor.answer_safely(&notification)),
+            Job::Finish(notification, answer) => (notification, Ok(answer)),
+        };
+        self.supervisor.finish(&self.listener, &notification, outcome);
+    }
+
+    /// Looks for newer revisions and keeps the view clean, for ever.
+    pub(super) fn tick(&self) {
+        let mut cleaned = Instant::now();
+        loop {
+            std::thread::sleep(TICK);
+            for repository in self.supervisor.client.mounted() {
+                repository.fresh_snapshot();
+            }
+            if cleaned.elapsed() > CLEAN_EVERY {
+                self.supervisor.view.clean();
+                cleaned = Instant::now();
+            }
+        }
+    }
+}
+
+impl Supervisor {
+    /// A mistake of ours is an input/output error of the program, not the end of everything.
+    fn answer_safely(&self, notification: &Notification) -> Outcome {
+        catch_unwind(AssertUnwindSafe(|| self.answer(notification))).unwrap_or_else(|_| {
+            report::say(format!("a mistake while answering system call {}", notification.number));
+            Err(Errno(libc::EIO).into())
+        })
+    }
+
+    fn finish(&self, listener: &Listener, notification: &Notification, outcome: Outcome) {
+        let id = notification.id;
+        match outcome {
+            Ok(Answer::Resume) => listener.resume(id),
+            Ok(Answer::Value(value)) => listener.value(id, value),
+            Ok(Answer::Descriptor { file, close_on_exec }) => {
+                match listener.descriptor(id, file.as_fd(), close_on_exec) {
+                    Ok(()) => {}
+                    // It was interrupted or killed, and asks again if it still wants it.
+                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                    Err(error) => listener.error(id, error.raw_os_error().unwrap_or(libc::EIO)),
+                }
+            }
+            Ok(Answer::Rerun(rerun)) => match self.rerun(listener, notification, &rerun) {
+                Ok(()) | Err(Errno(libc::ESRCH | libc::EINTR)) => {}
+                Err(Errno(errno)) => {
+                    if errno == libc::EPERM {
+                        report::say(
+                            "this node does not let cvmfs-run redirect a system call of the program (ptrace is \
+                             forbidden, or a debugger holds it)"
+                                .to_owned(),
+                        );
+                    }
+                    listener.error(id, errno);
+                }
+            },
+            Err(Refusal::Error(Errno(errno))) => listener.error(id, errno),
+            Err(Refusal::WouldWait) => listener.error(id, libc::EIO),
+        }
+    }
+}

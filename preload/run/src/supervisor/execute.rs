@@ -1,0 +1,214 @@
+//! Running programs: what the kernel does with a file, done by us as far as it leads into the tree.
+
+use super::calls::At;
+use super::elf::{self, Image};
+use super::listener::Notification;
+use super::locate::{Place, last_link};
+use super::rerun::{Item, Rerun};
+use super::task::Task;
+use super::{Answer, Outcome, Supervisor, report};
+use cvmfs_view::{Errno, Refusal, name, verdict};
+use libc::c_int;
+use libcvmfs::namespace::{FileKind, LastLink, Node};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+/// Interpreters of interpreters, as in the kernel.
+const DEPTH: usize = 5;
+
+/// A file to run.
+enum Program {
+    Ours(Node),
+    Host(PathBuf),
+}
+
+impl Program {
+    fn open(&self) -> Result<File, Refusal> {
+        match self {
+            Program::Ours(node) => Ok(node.open()?),
+            Program::Host(path) => Ok(File::open(path)?),
+        }
+    }
+}
+
+impl Supervisor {
+    pub(super) fn execute(
+        &self,
+        task: &Task,
+        at: At,
+        arguments: u64,
+        flags: c_int,
+        notification: &Notification,
+    ) -> Outcome {
+        let mut path = task.memory.path(at.path)?;
+        let by_descriptor = path.is_empty() && flags & libc::AT_EMPTY_PATH != 0;
+        let place = if by_descriptor {
+            self.locate_descriptor(task, at.dir)?
+        } else {
+            self.locate_path(task, at.dir, &path, last_link(flags))?
+        };
+        let native = matches!(place, Place::Native);
+        let mut program = match place {
+            Place::Ours(node) => {
+                // What a script sees as its name is what was given, as far as that means something to it.
+                let relative = at.dir != libc::AT_FDCWD && !path.starts_with(b"/");
+                if relative || name::split(self.view.prefix(), &path).is_some() {
+                    path = node.path();
+                }
+                Program::Ours(node)
+            }
+            Place::Elsewhere(path) => Program::Host(path),
+            Place::Native if path.is_empty() && !by_descriptor => return Ok(Answer::Resume),
+            Place::Native => Program::Host(host_path(task, at.dir, &path)),
+        };
+        // Only what leads to us at some point is not the kernel's alone.
+        let mut concerned = !native;
+        let mut front: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..DEPTH {
+            if let Program::Ours(node) = &program {
+                self.may_run(node)?;
+            }
+            let file = match program.open() {
+                Ok(file) => file,
+                // The kernel says why.
+                Err(Refusal::Error(_)) if !concerned => return Ok(Answer::Resume),
+                Err(refusal) => return Err(refusal),
+            };
+            if let Program::Host(_) = program
+                && !file.metadata()?.is_file()
+            {
+                return if concerned { Err(Errno(libc::EACCES).into()) } else { Ok(Answer::Resume) };
+            }
+            match elf::inspect(&file)? {
+                Image::Script(interpreter, argument) => {
+                    if front.is_empty() {
+                        front.push(path.clone());
+                    }
+                    front.splice(0..0, std::iter::once(interpreter.clone()).chain(argument));
+                    let place = self.locate_path(task, libc::AT_FDCWD, &interpreter, LastLink::Follow);
+                    program = match place {
+                        Ok(Place::Ours(node)) => {
+                            concerned = true;
+                            Program::Ours(node)
+                        }
+                        Ok(Place::Elsewhere(path)) => {
+                            concerned = true;
+                            Program::Host(path)
+                        }
+                        Ok(Place::Native) => Program::Host(host_path(task, libc::AT_FDCWD, &interpreter)),
+                        Err(Refusal::Error(_)) if !concerned => return Ok(Answer::Resume),
+                        Err(refusal) => return Err(refusal),
+                    };
+                    path = interpreter;
+                }
+                image => return self.run(task, &program, file, image, concerned, front, arguments, notification),
+            }
+        }
+        if concerned { Err(Errno(libc::ELOOP).into()) } else { Ok(Answer::Resume) }
+    }
+
+    fn may_run(&self, node: &Node) -> Result<(), Refusal> {
+        let runnable = node.kind() == FileKind::Regular
+            && node.attributes().mode & 0o111 != 0
+            && verdict::permits(node, &self.caller, libc::X_OK);
+        if runnable { Ok(()) } else { Err(Errno(libc::EACCES).into()) }
+    }
+
+    /// The chain of interpreters ends here.
+    #[expect(clippy::too_many_arguments, reason = "all that was found out on the way")]
+    fn run(
+        &self,
+        task: &Task,
+        program: &Program,
+        file: File,
+        image: Image,
+        concerned: bool,
+        front: Vec<Vec<u8>>,
+        arguments: u64,
+        notification: &Notification,
+    ) -> Outcome {
+        let loader = match &image {
+            Image::Elf(Some(loader)) => {
+                match self.locate_path(task, libc::AT_FDCWD, &loader.path, LastLink::Follow) {
+                    Ok(Place::Ours(node)) => {
+                        self.may_run(&node)?;
+                        Some((loader, node))
+                    }
+                    Ok(_) => None,
+                    Err(Refusal::Error(_)) if !concerned => return Ok(Answer::Resume),
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+            Image::Elf32 if concerned => {
+                report::say("32-bit programs cannot be run out of /cvmfs: their system calls are not seen".to_owned());
+                return Err(Errno(libc::ENOEXEC).into());
+            }
+            Image::Other if concerned => return Err(Errno(libc::ENOEXEC).into()),
+            _ => None,
+        };
+        let name = match (program, loader) {
+            (Program::Host(_), None) if !concerned => return Ok(Answer::Resume),
+            (Program::Host(path), None) => path.clone(),
+            (Program::Ours(node), None) => {
+                self.keep(node);
+                self.view.materialise_program(node)?
+            }
+            (program, Some((loader, node))) => {
+                self.keep(&node);
+                let real = self.view.materialise_program(&node)?;
+                self.with_loader(program, file, loader, &real)?
+            }
+        };
+        let [_, _, environment, from_at, ..] = notification.arguments;
+        let environment = if libc::c_long::from(notification.number) == libc::SYS_execveat { from_at } else { environment };
+        let rerun = Rerun::new(libc::SYS_execve, [0, arguments, environment, 0, 0, 0])
+            .with_string(0, name.as_os_str().as_bytes());
+        if front.is_empty() {
+            return Ok(Answer::Rerun(rerun));
+        }
+        let given = task.memory.addresses(arguments)?;
+        let list = front.into_iter().map(Item::New).chain(given.into_iter().skip(1).map(Item::There)).collect();
+        Ok(Answer::Rerun(rerun.with_list(1, list)))
+    }
+
+    /// A copy of a program that asks for a loader in the view, under a name that tells where the program is.
+    fn with_loader(&self, program: &Program, file: File, loader: &elf::Loader, real: &Path) -> Result<PathBuf, Refusal> {
+        let mut below = match program {
+            Program::Ours(node) => {
+                self.keep(node);
+                let (key, path) = (name::key(node), node.path());
+                [b"/", key.as_bytes(), name::COPIES.as_bytes(), path.as_slice()].concat()
+            }
+            Program::Host(path) => {
+                let path = std::fs::canonicalize(path)?;
+                [b"/host", name::COPIES.as_bytes(), path.as_os_str().as_bytes()].concat()
+            }
+        };
+        below.splice(0..0, self.view.prefix().iter().copied());
+        let copy = PathBuf::from(OsString::from_vec(below));
+        // A program of the host can have changed; one of ours cannot, nor its loader's name.
+        if matches!(program, Program::Host(_)) || !copy.exists() {
+            let mut file = file;
+            let loader_path = real.as_os_str().as_bytes();
+            self.view.write_program(&copy, |to| elf::copy_with_loader(&mut file, loader, loader_path, to))?;
+        }
+        Ok(copy)
+    }
+}
+
+/// A path of the program's, as we have to spell it.
+fn host_path(task: &Task, dir: c_int, path: &[u8]) -> PathBuf {
+    let path = if path.starts_with(b"/") {
+        task.own(path)
+    } else {
+        let base = if dir == libc::AT_FDCWD {
+            format!("/proc/{}/cwd", task.tid)
+        } else {
+            format!("/proc/{}/fd/{dir}", task.tid)
+        };
+        if path.is_empty() { base.into_bytes() } else { [base.as_bytes(), b"/", path].concat() }
+    };
+    PathBuf::from(OsStr::from_bytes(&path))
+}

@@ -1,0 +1,330 @@
+//! The processes of a run: launcher, supervisor, program.
+//!
+//! ```text
+//! launcher      in the foreground: passes signals on, ends with the program's status; takes over from a supervisor that dies
+//! └ supervisor  answers, and adopts what the program leaves behind; lives until the last of them is gone
+//!   └ program   with the filter, and all that it starts
+//! ```
+//!
+//! Where the kernel only lets ancestors look into a process (Yama), both are ancestors of all.
+
+use super::engine::Engine;
+use super::listener::Listener;
+use super::{Supervisor, filter};
+use crate::supervise;
+use anyhow::{Context as _, anyhow, bail};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+/// What the supervisor tells the launcher.
+#[repr(u8)]
+enum News {
+    /// The listener comes along; the number is the program's process.
+    Started = 1,
+    /// There is no listener; the number says why.
+    Refused = 2,
+    /// The program has ended; the number is its wait status.
+    Ended = 3,
+}
+
+/// Why a run under a supervisor ended without an exit status.
+pub(crate) enum NotRun {
+    /// This kernel or container gives no listener: nothing has been started.
+    NoListener(io::Error),
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for NotRun {
+    fn from(error: anyhow::Error) -> NotRun {
+        NotRun::Failed(error)
+    }
+}
+
+/// Runs the program with these variables added, and tells its exit status.
+pub(crate) fn run(
+    supervisor: Supervisor,
+    environment: &[(OsString, OsString)],
+    command: &[OsString],
+) -> Result<u8, NotRun> {
+    let supervisor = Arc::new(supervisor);
+    become_reaper();
+    let signals = supervise::forwarded();
+    // SAFETY: the set is initialised; only this thread's mask changes.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut()) };
+    let (ours, theirs) = UnixStream::pair().context("making a socket")?;
+    // SAFETY: this process has one thread.
+    match unsafe { libc::fork() } {
+        -1 => return Err(anyhow!(io::Error::last_os_error()).context("starting the supervisor").into()),
+        0 => {
+            drop(ours);
+            let code = supervise_program(&supervisor, theirs, environment, command, &signals);
+            // SAFETY: ends this process without what the launcher had planned for its own end.
+            unsafe { libc::_exit(code) };
+        }
+        _ => {}
+    }
+    drop(theirs);
+    let (listener, program) = match receive(&ours).context("the supervisor did not start")? {
+        (News::Started, program, Some(listener)) => (listener, program),
+        (News::Refused, errno, _) => return Err(NotRun::NoListener(io::Error::from_raw_os_error(errno))),
+        _ => return Err(anyhow!("the supervisor did not start").into()),
+    };
+    Ok(accompany(supervisor, &ours, listener, program, &signals)?)
+}
+
+/// The launcher, while the program runs.
+fn accompany(
+    supervisor: Arc<Supervisor>,
+    news: &UnixStream,
+    listener: OwnedFd,
+    program: i32,
+    signals: &libc::sigset_t,
+) -> anyhow::Result<u8> {
+    // SAFETY: an initialised set.
+    let arriving = unsafe { libc::signalfd(-1, signals, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    if arriving < 0 {
+        return Err(io::Error::last_os_error()).context("waiting for signals");
+    }
+    // SAFETY: a new descriptor that nobody else knows.
+    let arriving = unsafe { OwnedFd::from_raw_fd(arriving) };
+    let mut listener = Some(listener);
+    loop {
+        let wanted = |fd: i32| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // When the supervisor is gone there is no news any more.
+        let watched = if listener.is_some() { news.as_raw_fd() } else { -1 };
+        let mut polls = [wanted(arriving.as_raw_fd()), wanted(watched)];
+        // SAFETY: an array with its length.
+        unsafe { libc::poll(polls.as_mut_ptr(), 2, -1) };
+        while let Some((signal, from_kernel)) = next_signal(&arriving) {
+            // What the terminal sends, the program gets by itself.
+            if signal != libc::SIGCHLD && !from_kernel {
+                // SAFETY: a number; the process is waited for by its parent, which tells us.
+                unsafe { libc::kill(program, signal) };
+            }
+        }
+        if polls[1].revents != 0 {
+            match receive(news) {
+                Ok((News::Ended, status, _)) => return Ok(supervise::exit_code(ExitStatus::from_raw(status))),
+                Ok(_) => {}
+                Err(_) => {
+                    // It died: what it would have answered we answer, and its children are ours now.
+                    if let Some(listener) = listener.take() {
+                        eprintln!("cvmfs-run: the supervisor process died; going on without it");
+                        let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)));
+                        start_threads(&engine)?;
+                    }
+                }
+            }
+        }
+        if listener.is_none() {
+            let mut status = 0;
+            // SAFETY: room for a status. Threads of ours wait for threads that they trace; those are not meant.
+            let found = unsafe { libc::waitpid(program, &mut status, libc::WNOHANG | libc::__WNOTHREAD) };
+            if found == program {
+                return Ok(supervise::exit_code(ExitStatus::from_raw(status)));
+            }
+            if found < 0 {
+                bail!("the program was lost together with its supervisor");
+            }
+        }
+    }
+}
+
+fn next_signal(arriving: &OwnedFd) -> Option<(i32, bool)> {
+    // SAFETY: a structure of plain numbers.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: room for one structure.
+    let read = unsafe { libc::read(arriving.as_raw_fd(), std::ptr::from_mut(&mut info).cast(), size) };
+    (read == size as isize).then_some((info.ssi_signo as i32, info.ssi_code > 0))
+}
+
+/// The supervisor process, from its beginning to its end.
+fn supervise_program(
+    supervisor: &Arc<Supervisor>,
+    news: UnixStream,
+    environment: &[(OsString, OsString)],
+    command: &[OsString],
+    signals: &libc::sigset_t,
+) -> i32 {
+    become_reaper();
+    let Ok((ours, theirs)) = UnixStream::pair() else { return 1 };
+    // SAFETY: this process has one thread.
+    let program = unsafe { libc::fork() };
+    if program < 0 {
+        return 1;
+    }
+    if program == 0 {
+        drop((ours, news));
+        // SAFETY: ends this process without what the launcher had planned for its own end.
+        unsafe { libc::_exit(start_program(supervisor.cookie, theirs, environment, command, signals)) };
+    }
+    drop(theirs);
+    let listener = match receive(&ours) {
+        Ok((News::Started, _, Some(listener))) => listener,
+        Ok((_, errno, _)) => {
+            send(&news, News::Refused, errno, None);
+            return 0;
+        }
+        Err(_) => return 1,
+    };
+    drop(ours);
+    // What the terminal sends is not meant for us.
+    // SAFETY: no arguments.
+    unsafe { libc::setsid() };
+    detach(&[0, 1]);
+    send(&news, News::Started, program, Some(&listener));
+    let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)));
+    let leader = match start_threads(&engine) {
+        Ok(leader) => leader,
+        Err(error) => {
+            eprintln!("cvmfs-run: {error:#}");
+            return 1;
+        }
+    };
+    reap(program, &news);
+    // Everybody who could ask is gone, or will ask no more.
+    let _ = leader.join();
+    0
+}
+
+fn start_threads(engine: &Arc<Engine>) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let ticking = engine.clone();
+    std::thread::Builder::new()
+        .name("cvmfs-clock".to_owned())
+        .spawn(move || ticking.tick())
+        .context("starting a thread")?;
+    let leading = engine.clone();
+    std::thread::Builder::new()
+        .name("cvmfs-leader".to_owned())
+        .spawn(move || {
+            if let Err(error) = leading.lead() {
+                eprintln!("cvmfs-run: waiting for system calls: {error}");
+            }
+        })
+        .context("starting a thread")
+}
+
+/// Waits for the program and for all that it leaves behind.
+fn reap(program: i32, news: &UnixStream) {
+    loop {
+        let mut status = 0;
+        // SAFETY: room for a status. Threads of ours wait for threads that they trace; those are not meant.
+        let found = unsafe { libc::waitpid(-1, &mut status, libc::__WNOTHREAD) };
+        if found == program && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
+            send(news, News::Ended, status, None);
+            // Whoever reads what the program wrote should see its end, though something stays in the background.
+            detach(&[2]);
+        }
+        if found < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return;
+        }
+    }
+}
+
+/// The program's process, until it is the program.
+fn start_program(
+    cookie: u64,
+    news: UnixStream,
+    environment: &[(OsString, OsString)],
+    command: &[OsString],
+    signals: &libc::sigset_t,
+) -> i32 {
+    // SAFETY: the set is initialised; only this thread's mask changes.
+    unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, signals, std::ptr::null_mut()) };
+    for (name, value) in environment {
+        // SAFETY: this process has one thread.
+        unsafe { std::env::set_var(name, value) };
+    }
+    match filter::install(cookie) {
+        Ok(listener) => send(&news, News::Started, 0, Some(&listener)),
+        Err(error) => {
+            send(&news, News::Refused, error.raw_os_error().unwrap_or(libc::EIO), None);
+            return 0;
+        }
+    }
+    drop(news);
+    i32::from(supervise::execute(command))
+}
+
+fn become_reaper() {
+    // SAFETY: plain numbers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+fn detach(descriptors: &[i32]) {
+    let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") else { return };
+    for descriptor in descriptors {
+        // SAFETY: descriptors, and no memory.
+        unsafe { libc::dup2(null.as_raw_fd(), *descriptor) };
+    }
+}
+
+/// Room for one descriptor beside a message, aligned as its header wants.
+#[repr(C, align(8))]
+struct Beside([u8; 64]);
+
+fn send(to: &UnixStream, news: News, number: i32, descriptor: Option<&OwnedFd>) {
+    let [a, b, c, d] = number.to_ne_bytes();
+    let mut bytes = [news as u8, a, b, c, d];
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let mut beside = Beside([0; 64]);
+    // SAFETY: a structure of null pointers and plain numbers.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    if let Some(descriptor) = descriptor {
+        message.msg_control = beside.0.as_mut_ptr().cast();
+        // SAFETY: the room beside is larger than one header with one descriptor, and aligned.
+        unsafe {
+            message.msg_controllen = libc::CMSG_SPACE(4) as _;
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+            libc::CMSG_DATA(header).cast::<i32>().write_unaligned(descriptor.as_raw_fd());
+        }
+    }
+    // SAFETY: all parts of the message live until it is sent. A launcher that is gone misses nothing.
+    unsafe { libc::sendmsg(to.as_raw_fd(), &message, libc::MSG_NOSIGNAL) };
+}
+
+fn receive(from: &UnixStream) -> io::Result<(News, i32, Option<OwnedFd>)> {
+    let mut bytes = [0; 5];
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let mut beside = Beside([0; 64]);
+    // SAFETY: a structure of null pointers and plain numbers.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = beside.0.as_mut_ptr().cast();
+    message.msg_controllen = size_of::<Beside>() as _;
+    let got = loop {
+        // SAFETY: all parts of the message live until it is received.
+        let got = unsafe { libc::recvmsg(from.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
+        if got >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            break got;
+        }
+    };
+    if got != 5 {
+        return Err(if got < 0 { io::Error::last_os_error() } else { io::ErrorKind::UnexpectedEof.into() });
+    }
+    // SAFETY: the kernel has filled in the headers, and gave us every descriptor in them.
+    let descriptor = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (!header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS)
+            .then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<i32>().read_unaligned()))
+    };
+    let news = match bytes[0] {
+        1 => News::Started,
+        2 => News::Refused,
+        _ => News::Ended,
+    };
+    let number = i32::from_ne_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
+    Ok((news, number, descriptor))
+}

@@ -1,0 +1,145 @@
+//! The supervisor: answers the system calls of the program that concern `/cvmfs`.
+//!
+//! A seccomp filter in the program and in all that it starts sends the system calls with paths here. What is not ours
+//! goes on in the kernel; what is ours is answered. Nothing is installed, nothing is mounted, and the program is
+//! traced only for the moment in which a call has to be made again with another path.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`launch`] | the processes: launcher, supervisor, program |
+//! | [`filter`], [`listener`] | the kernel's interface |
+//! | [`calls`] | numbers and arguments of the calls: what is asked |
+//! | [`engine`] | one leader that answers what is at hand, workers for what has to be waited for |
+//! | [`task`], [`memory`] | the program as the kernel shows it |
+//! | [`locate`] | where a path leads |
+//! | [`open`], [`tell`], [`change`], [`execute`], [`elf`] | the answers |
+//! | [`rerun`] | making a call again with other arguments |
+//! | [`report`] | what the user is told |
+
+mod calls;
+mod change;
+mod elf;
+mod engine;
+mod execute;
+mod filter;
+pub(crate) mod launch;
+mod listener;
+mod locate;
+mod memory;
+mod open;
+mod registers;
+mod report;
+mod rerun;
+mod task;
+mod tell;
+
+use calls::Call;
+use cvmfs_view::{Errno, Refusal, View, name};
+use libcvmfs::client::Client;
+use libcvmfs::namespace::Node;
+use libcvmfs::snapshot::Snapshot;
+use listener::Notification;
+use parking_lot::RwLock;
+use rerun::Rerun;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use task::Task;
+pub(crate) use tell::SESSION_LINK;
+
+/// What answers one session.
+pub(crate) struct Supervisor {
+    client: Client,
+    view: View,
+    /// User and groups, for permission bits.
+    caller: (u32, Vec<u32>),
+    /// Lets a call pass the filter.
+    cookie: u64,
+    /// The snapshots that have names in the view, by key: what was opened stays what it is.
+    snapshots: RwLock<HashMap<String, Arc<Snapshot>>>,
+}
+
+/// How a call ends.
+enum Answer {
+    /// The kernel goes on with it.
+    Resume,
+    /// It returns this.
+    Value(i64),
+    /// It returns a new descriptor for this.
+    Descriptor { file: OwnedFd, close_on_exec: bool },
+    /// It is made again with other arguments.
+    Rerun(Rerun),
+}
+
+type Outcome = Result<Answer, Refusal>;
+
+impl Supervisor {
+    pub(crate) fn new(client: Client, view: View, cookie: u64) -> Supervisor {
+        let caller = libcvmfs::identity::of_process();
+        Supervisor { client, view, caller, cookie, snapshots: RwLock::default() }
+    }
+
+    fn answer(&self, notification: &Notification) -> Outcome {
+        let task = Task::new(notification.tid);
+        let Some(call) = calls::decode(notification.number, &notification.arguments) else {
+            return Ok(Answer::Resume);
+        };
+        match self.dispatch(&task, call, notification) {
+            // Not even the path can be read: the process does not want to be looked at, and the kernel serves it.
+            Err(Refusal::Error(Errno(libc::EPERM))) if task.memory.word(notification.arguments[1] & !7).is_err() => {
+                Ok(Answer::Resume)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn dispatch(&self, task: &Task, call: Call, notification: &Notification) -> Outcome {
+        match call {
+            Call::Open { at, flags, mode } => self.open(task, at, flags, mode, notification),
+            Call::OpenHow { at, how } => self.open_how(task, at, how, notification),
+            Call::Stat { of, buf } => self.stat(task, of, |stat| self.put(task, notification, buf, stat)),
+            Call::Statx { of, buf } => {
+                self.stat(task, of, |stat| self.put(task, notification, buf, &cvmfs_view::stat::statx(stat)))
+            }
+            Call::Access { at, mode, flags } => self.access(task, at, mode, flags),
+            Call::ReadLink { at, into } => self.read_link(task, at, into, notification),
+            Call::WorkingDirectory { into } => self.working_directory(task, into, notification),
+            Call::StatFs { of, buf } => self.stat_fs(task, of, buf, notification),
+            Call::GetAttribute { of, name, into } => self.get_attribute(task, of, name, into, notification),
+            Call::ListAttributes { of, into } => self.list_attributes(task, of, into, notification),
+            Call::Handle { of } => self.handle(task, of),
+            Call::Watch { at, mask, .. } => self.watch(task, at, mask, notification),
+            Call::ChangeDirectory { at } => self.change_directory(task, at, notification),
+            Call::Execute { at, arguments, environment: _, flags } => {
+                self.execute(task, at, arguments, flags, notification)
+            }
+            Call::Make { at } => self.make(task, at, notification),
+            Call::Remove { at } => self.remove(task, at, notification),
+            Call::Rename { from, to } => self.rename(task, from, to),
+            Call::Link { from, to, flags } => self.link(task, from, to, flags),
+            Call::Alter { of } => self.alter(task, of, notification),
+            Call::Refuse { errno } => Err(Errno(errno).into()),
+        }
+    }
+
+    /// Writes one of the kernel's structures to the program.
+    fn put<T: Copy>(&self, task: &Task, notification: &Notification, address: u64, value: &T) -> Outcome {
+        self.put_bytes(task, notification, address, memory::bytes_of(value))?;
+        Ok(Answer::Value(0))
+    }
+
+    fn put_bytes(&self, task: &Task, notification: &Notification, address: u64, bytes: &[u8]) -> Result<(), Refusal> {
+        // The leader checks this again through the answer; here it keeps us from another process's memory.
+        let _ = notification;
+        Ok(task.memory.write(address, bytes)?)
+    }
+
+    /// Notes the snapshot of something that gets a name in the view.
+    fn keep(&self, node: &Node) {
+        let Some(snapshot) = node.snapshot() else { return };
+        let key = name::key(node);
+        if !self.snapshots.read().contains_key(&key) {
+            self.snapshots.write().insert(key, snapshot.clone());
+        }
+    }
+}

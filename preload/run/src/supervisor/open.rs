@@ -1,0 +1,173 @@
+//! Opening, and changing the working directory.
+
+use super::calls::{At, Buffer};
+use super::listener::Notification;
+use super::locate::Place;
+use super::memory::bytes_of;
+use super::rerun::Rerun;
+use super::task::Task;
+use super::{Answer, Outcome, Supervisor};
+use cvmfs_view::{Errno, Refusal, verdict};
+use libc::{c_int, open_how};
+use libcvmfs::namespace::{FileKind, LastLink, Node};
+use rustix::fs::{CWD, Mode, OFlags};
+use std::os::unix::ffi::OsStrExt as _;
+
+/// Flags of an open that still mean something when everything is settled.
+const KEPT: c_int = libc::O_NONBLOCK | libc::O_DIRECT | libc::O_NOATIME | libc::O_LARGEFILE | libc::O_DIRECTORY;
+
+impl Supervisor {
+    pub(super) fn open(&self, task: &Task, at: At, flags: c_int, mode: u32, notification: &Notification) -> Outcome {
+        let has = |flag: c_int| flags & flag == flag;
+        if verdict::creates(flags) && has(libc::O_DIRECTORY) && !has(libc::O_TMPFILE) {
+            return Ok(Answer::Resume);
+        }
+        let exclusive = verdict::creates(flags) && has(libc::O_EXCL);
+        let last = if has(libc::O_NOFOLLOW) || exclusive { LastLink::Keep } else { LastLink::Follow };
+        let path = task.memory.path(at.path)?;
+        let node = match self.locate_path(task, at.dir, &path, last) {
+            Ok(Place::Ours(node)) => node,
+            Ok(Place::Native) => return Ok(Answer::Resume),
+            Ok(Place::Elsewhere(path)) if has(libc::O_PATH) => {
+                return Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes())));
+            }
+            Ok(Place::Elsewhere(path)) => {
+                let given = OFlags::from_bits_retain(flags as u32) | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(CWD, path, given, Mode::from_raw_mode(mode)).map_err(Errno::from)?;
+                return Ok(Answer::Descriptor { file, close_on_exec: has(libc::O_CLOEXEC) });
+            }
+            Err(Refusal::Error(Errno(libc::ENOENT))) if verdict::creates(flags) => {
+                return self.missing(task, at.dir, &path);
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        verdict::open(&node, flags)?;
+        if has(libc::O_PATH) {
+            let name = self.named(&node)?;
+            let flags = (flags | libc::O_NOFOLLOW) as u64;
+            return Ok(Answer::Rerun(
+                Rerun::new(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags, 0, 0, 0]).with_string(1, &name),
+            ));
+        }
+        if !verdict::permits(&node, &self.caller, libc::R_OK) {
+            return Err(Errno(libc::EACCES).into());
+        }
+        let kept = OFlags::from_bits_retain((flags & KEPT) as u32);
+        self.keep(&node);
+        let file = match node.kind() {
+            FileKind::Directory => {
+                self.view.fill(&node)?;
+                let flags = kept | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                rustix::fs::openat(CWD, self.view.name(&node), flags, Mode::empty()).map_err(Errno::from)?
+            }
+            FileKind::Regular => self.view.open(&node, kept)?,
+            _ => {
+                // A pipe: whoever opens it may have to wait for the other end.
+                let name = self.named(&node)?;
+                return Ok(Answer::Rerun(
+                    Rerun::new(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags as u32 as u64, 0, 0, 0])
+                        .with_string(1, &name),
+                ));
+            }
+        };
+        Ok(Answer::Descriptor { file, close_on_exec: has(libc::O_CLOEXEC) })
+    }
+
+    pub(super) fn open_how(&self, task: &Task, at: At, how: Buffer, notification: &Notification) -> Outcome {
+        // SAFETY: a structure of plain numbers.
+        let mut wanted: open_how = unsafe { std::mem::zeroed() };
+        let mut bytes = bytes_of(&wanted).to_vec();
+        if (how.size as usize) < bytes.len() {
+            return Ok(Answer::Resume);
+        }
+        task.memory.read(how.address, &mut bytes)?;
+        let word = |at: usize| bytes[at..at + 8].try_into().map(u64::from_ne_bytes).unwrap_or_default();
+        (wanted.flags, wanted.mode, wanted.resolve) = (word(0), word(8), word(16));
+        let place = self.locate(task, at, LastLink::Keep);
+        match place {
+            // What the kernel would find without us it finds with all its rules.
+            Ok(Place::Native) => Ok(Answer::Resume),
+            // Rules about the way there are not kept: programs fall back to openat.
+            _ if wanted.resolve != 0 => Err(Errno(libc::ENOSYS).into()),
+            _ => self.open(task, at, wanted.flags as c_int, wanted.mode as u32, notification),
+        }
+    }
+
+    /// A name that would be made: the directory decides.
+    fn missing(&self, task: &Task, dir: c_int, path: &[u8]) -> Outcome {
+        match self.parent(task, dir, path)? {
+            Place::Ours(_) => Err(Errno(libc::EROFS).into()),
+            _ => Ok(Answer::Resume),
+        }
+    }
+
+    /// Where the directory of the last component is.
+    pub(super) fn parent(&self, task: &Task, dir: c_int, path: &[u8]) -> Result<Place, Refusal> {
+        let end = path.iter().rposition(|&b| b != b'/').map_or(0, |last| last + 1);
+        let path = path.get(..end).unwrap_or_default();
+        let parent = match path.iter().rposition(|&b| b == b'/') {
+            Some(0) => b"/",
+            Some(slash) => path.get(..slash).unwrap_or_default(),
+            None => b".",
+        };
+        let place = self.locate_path(task, dir, parent, LastLink::Follow)?;
+        match &place {
+            Place::Ours(node) if node.kind() != FileKind::Directory => Err(Errno(libc::ENOTDIR).into()),
+            _ => Ok(place),
+        }
+    }
+
+    /// The real name of something, made if it was missing.
+    pub(super) fn named(&self, node: &Node) -> Result<Vec<u8>, Refusal> {
+        self.keep(node);
+        if node.kind() == FileKind::Directory {
+            // Whoever holds it can reach everything in it by the kernel alone.
+            self.view.fill(node)?;
+        }
+        Ok(self.view.materialise(node)?.as_os_str().as_bytes().to_vec())
+    }
+
+    pub(super) fn change_directory(&self, task: &Task, at: At, notification: &Notification) -> Outcome {
+        match self.locate(task, at, LastLink::Follow)? {
+            Place::Native => Ok(Answer::Resume),
+            Place::Elsewhere(path) => {
+                Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes())))
+            }
+            Place::Ours(node) => {
+                if node.kind() != FileKind::Directory {
+                    return Err(Errno(libc::ENOTDIR).into());
+                }
+                if !verdict::permits(&node, &self.caller, libc::X_OK) {
+                    return Err(Errno(libc::EACCES).into());
+                }
+                let name = self.named(&node)?;
+                Ok(Answer::Rerun(Rerun::new(libc::SYS_chdir, [0; 6]).with_string(0, &name)))
+            }
+        }
+    }
+
+    /// A watch on something that never changes: on an empty directory of ours.
+    pub(super) fn watch(&self, task: &Task, at: At, mask: u32, notification: &Notification) -> Outcome {
+        let last = if mask & libc::IN_DONT_FOLLOW != 0 { LastLink::Keep } else { LastLink::Follow };
+        match self.locate(task, at, last)? {
+            Place::Native => Ok(Answer::Resume),
+            Place::Elsewhere(path) => {
+                Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes())))
+            }
+            Place::Ours(node) => {
+                if mask & libc::IN_ONLYDIR != 0 && node.kind() != FileKind::Directory {
+                    return Err(Errno(libc::ENOTDIR).into());
+                }
+                let quiet = self.view.quiet_directory()?;
+                Ok(Answer::Rerun(self.with_path(notification, at, quiet.as_os_str().as_bytes())))
+            }
+        }
+    }
+
+    /// The same call with another path.
+    pub(super) fn with_path(&self, notification: &Notification, at: At, path: &[u8]) -> Rerun {
+        let number = libc::c_long::from(notification.number);
+        let position = notification.arguments.iter().position(|argument| *argument == at.path).unwrap_or(0);
+        Rerun::new(number, notification.arguments).with_string(position, path)
+    }
+}

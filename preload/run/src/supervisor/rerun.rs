@@ -1,0 +1,260 @@
+//! Making a call again with other arguments.
+//!
+//! The thread is seized while it waits for our answer, told `EINTR`, stopped before it is back in its program, given
+//! other registers and let go: it makes the system call a second time, with the cookie that passes the filter. New
+//! strings lie in a mapping of their own, for what is below its stack or near its own strings may belong to others: to a
+//! goroutine, or to the parent of a `vfork`.
+
+use super::Supervisor;
+use super::listener::{Listener, Notification};
+use super::memory::Memory;
+use super::registers::{Registers, ptrace};
+use cvmfs_view::Errno;
+use libc::c_int;
+use std::io;
+
+/// A call to make instead of one that waits.
+#[derive(Debug)]
+pub(super) struct Rerun {
+    number: i64,
+    arguments: [u64; 6],
+    /// Strings, and which arguments point to them.
+    strings: Vec<(usize, Vec<u8>)>,
+    /// Which argument points to a list of strings, and the list.
+    list: Option<(usize, Vec<Item>)>,
+}
+
+/// A string in a list.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// One that the program has.
+    There(u64),
+    New(Vec<u8>),
+}
+
+/// Where mappings for new strings begin: nothing else is found there, and a thread finds its own again.
+const SCRATCH: u64 = 0x7e00_0000_0000;
+const SCRATCH_ROOM: u64 = 16 << 20;
+const SCRATCH_PLACES: u64 = 4096;
+
+impl Rerun {
+    pub(super) fn new(number: i64, arguments: [u64; 6]) -> Rerun {
+        Rerun { number, arguments, strings: Vec::new(), list: None }
+    }
+
+    /// The argument at `position` is this string.
+    pub(super) fn with_string(mut self, position: usize, string: &[u8]) -> Rerun {
+        self.strings.push((position, string.to_vec()));
+        self
+    }
+
+    /// The argument at `position` is this list of strings.
+    pub(super) fn with_list(mut self, position: usize, list: Vec<Item>) -> Rerun {
+        self.list = Some((position, list));
+        self
+    }
+
+    /// What lies in the scratch mapping at `base`, and the arguments that point there.
+    fn layout(&self, base: u64) -> (Vec<u8>, [u64; 6]) {
+        let mut bytes = Vec::new();
+        let mut arguments = self.arguments;
+        let mut put = |string: &[u8]| {
+            let address = base + bytes.len() as u64;
+            bytes.extend_from_slice(string);
+            bytes.push(0);
+            address
+        };
+        for (position, string) in &self.strings {
+            arguments[*position] = put(string);
+        }
+        if let Some((position, list)) = &self.list {
+            let mut addresses: Vec<u64> = list
+                .iter()
+                .map(|item| match item {
+                    Item::There(address) => *address,
+                    Item::New(string) => put(string),
+                })
+                .collect();
+            addresses.push(0);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            arguments[*position] = base + bytes.len() as u64;
+            bytes.extend(addresses.iter().flat_map(|address| address.to_ne_bytes()));
+        }
+        (bytes, arguments)
+    }
+}
+
+impl Supervisor {
+    /// Lets the thread of `notification` make another call, and answers the notification. Waits for the thread, but
+    /// not for the call.
+    pub(super) fn rerun(&self, listener: &Listener, notification: &Notification, rerun: &Rerun) -> Result<(), Errno> {
+        let mut stopped = Stopped::seize(listener, notification)?;
+        let (length, _) = rerun.layout(0);
+        let base = if length.is_empty() { 0 } else { stopped.map(length.len() as u64)? };
+        let (bytes, mut arguments) = rerun.layout(base);
+        Memory(notification.tid).write(base, &bytes)?;
+        arguments[5] = self.cookie;
+        stopped.finish(&stopped.registers.call(rerun.number, arguments))
+    }
+}
+
+/// A thread that we hold, behind a system call that failed with `EINTR`. Dropped, it goes on from there.
+struct Stopped {
+    tid: u32,
+    registers: Registers,
+    mask: u64,
+    held: bool,
+}
+
+fn lost(error: io::Error) -> Errno {
+    // It was killed meanwhile: nobody will see the number.
+    Errno(error.raw_os_error().unwrap_or(libc::ESRCH))
+}
+
+impl Stopped {
+    /// Fails without an answer to the notification if the thread may not be traced.
+    fn seize(listener: &Listener, notification: &Notification) -> Result<Stopped, Errno> {
+        let tid = notification.tid;
+        ptrace(libc::PTRACE_SEIZE as _, tid, 0, libc::PTRACE_O_TRACESYSGOOD as usize).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::ESRCH) => Errno(libc::ESRCH),
+                _ => Errno(libc::EPERM),
+            }
+        })?;
+        let interrupted = ptrace(libc::PTRACE_INTERRUPT as _, tid, 0, 0);
+        if interrupted.is_err() || !listener.is_valid(notification.id) {
+            let _ = ptrace(libc::PTRACE_DETACH, tid, 0, 0);
+            return Err(Errno(libc::ESRCH));
+        }
+        listener.error(notification.id, libc::EINTR);
+        // From here on the notification is answered: whatever fails, the program sees EINTR.
+        let event = wait(tid).map_err(lost)?;
+        let registers = Registers::read(tid).map_err(lost)?;
+        let mut mask = 0u64;
+        let at = std::ptr::from_mut(&mut mask) as usize;
+        ptrace(libc::PTRACE_GETSIGMASK as _, tid, size_of::<u64>(), at).map_err(lost)?;
+        let stopped = Stopped { tid, registers, mask, held: true };
+        if event != Stop::Event || registers.result() != -i64::from(libc::EINTR) {
+            return Err(Errno(libc::EINTR));
+        }
+        // No signal comes between before we are done.
+        let all = u64::MAX;
+        ptrace(libc::PTRACE_SETSIGMASK as _, tid, size_of::<u64>(), std::ptr::from_ref(&all) as usize).map_err(lost)?;
+        Ok(stopped)
+    }
+
+    /// Makes the thread map memory, and tells where.
+    fn map(&mut self, length: u64) -> Result<u64, Errno> {
+        let length = length.next_multiple_of(4096);
+        let place = SCRATCH + u64::from(self.tid) % SCRATCH_PLACES * SCRATCH_ROOM;
+        let map = |address: u64, fixed: c_int| -> Result<i64, Errno> {
+            let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+            let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | fixed) as u64;
+            self.make(libc::SYS_mmap, [address, length, protection, flags, u64::MAX, 0])
+        };
+        let mut address = -1;
+        if length <= SCRATCH_ROOM {
+            address = map(place, libc::MAP_FIXED_NOREPLACE)?;
+            // What it mapped before, and still has because the mapping is shared with a parent.
+            if address == -i64::from(libc::EEXIST) && length <= 4096 && Memory(self.tid).word(place).is_ok() {
+                return Ok(place);
+            }
+        }
+        if !(0..).contains(&address) {
+            address = map(0, 0)?;
+        }
+        u64::try_from(address).map_err(|_| Errno(libc::ENOMEM))
+    }
+
+    /// Makes a call and tells its result.
+    fn make(&self, number: i64, arguments: [u64; 6]) -> Result<i64, Errno> {
+        self.registers.call(number, arguments).write(self.tid).map_err(lost)?;
+        for _ in 0..2 {
+            loop {
+                ptrace(libc::PTRACE_SYSCALL, self.tid, 0, 0).map_err(lost)?;
+                if wait(self.tid).map_err(lost)? == Stop::Call {
+                    break;
+                }
+            }
+        }
+        Ok(Registers::read(self.tid).map_err(lost)?.result())
+    }
+
+    /// Lets the thread go on with these registers.
+    fn finish(&mut self, registers: &Registers) -> Result<(), Errno> {
+        registers.write(self.tid).map_err(lost)?;
+        self.let_go();
+        Ok(())
+    }
+
+    fn let_go(&mut self) {
+        self.held = false;
+        let mask = std::ptr::from_ref(&self.mask) as usize;
+        let _ = ptrace(libc::PTRACE_SETSIGMASK as _, self.tid, size_of::<u64>(), mask);
+        let _ = ptrace(libc::PTRACE_DETACH, self.tid, 0, 0);
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        if self.held {
+            let _ = self.registers.write(self.tid);
+            self.let_go();
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Stop {
+    /// At the beginning or end of a system call.
+    Call,
+    /// Because we interrupted it, or with its whole group.
+    Event,
+    Signal,
+}
+
+fn wait(tid: u32) -> io::Result<Stop> {
+    let mut status = 0;
+    loop {
+        // SAFETY: room for a status.
+        if unsafe { libc::waitpid(tid as libc::pid_t, &mut status, libc::__WALL) } >= 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    if !libc::WIFSTOPPED(status) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    Ok(if libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80 {
+        Stop::Call
+    } else if status >> 16 == libc::PTRACE_EVENT_STOP {
+        Stop::Event
+    } else {
+        Stop::Signal
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_and_lists_point_to_each_other() {
+        let rerun = Rerun::new(59, [1, 2, 3, 0, 0, 0])
+            .with_string(0, b"/bin/sh")
+            .with_list(1, vec![Item::New(b"sh".to_vec()), Item::There(77)]);
+        let (bytes, arguments) = rerun.layout(0x1000);
+        assert_eq!(arguments[0], 0x1000);
+        assert_eq!(&bytes[..11], b"/bin/sh\0sh\0");
+        assert_eq!(arguments[1] % 8, 0);
+        let list: Vec<u64> = bytes[(arguments[1] - 0x1000) as usize..]
+            .chunks(8)
+            .map(|word| u64::from_ne_bytes(word.try_into().unwrap()))
+            .collect();
+        assert_eq!(list, [0x1008, 77, 0]);
+        assert_eq!(arguments[2], 3);
+    }
+}

@@ -1,0 +1,99 @@
+//! A thread of the program, as the kernel shows it.
+
+use super::memory::Memory;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+/// A thread of the program that waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task {
+    pub(super) tid: u32,
+    pub(super) memory: Memory,
+}
+
+fn read_link(path: impl AsRef<Path>) -> Option<Vec<u8>> {
+    std::fs::read_link(path).ok().map(|name| name.into_os_string().into_vec())
+}
+
+impl Task {
+    pub(super) fn new(tid: u32) -> Task {
+        Task { tid, memory: Memory(tid) }
+    }
+
+    /// The name of its working directory.
+    pub(super) fn working_directory(&self) -> Option<Vec<u8>> {
+        read_link(format!("/proc/{}/cwd", self.tid))
+    }
+
+    /// The name behind one of its descriptors.
+    pub(super) fn descriptor(&self, fd: i32) -> Option<Vec<u8>> {
+        read_link(format!("/proc/{}/fd/{fd}", self.tid))
+    }
+
+    /// A path in which `/proc/self`, `/proc/thread-self`, `/dev/fd` and `/dev/stdin` mean this thread and not us.
+    pub(super) fn own(&self, path: &[u8]) -> Vec<u8> {
+        let process = format!("/proc/{}", self.tid);
+        let process = process.as_bytes();
+        for (prefix, instead) in [
+            (&b"/proc/self"[..], &b""[..]),
+            (b"/proc/thread-self", b""),
+            (b"/dev/fd", b"/fd"),
+            (b"/dev/stdin", b"/fd/0"),
+            (b"/dev/stdout", b"/fd/1"),
+            (b"/dev/stderr", b"/fd/2"),
+        ] {
+            if let Some(rest) = path.strip_prefix(prefix)
+                && (rest.is_empty() || rest.starts_with(b"/"))
+            {
+                return [process, instead, rest].concat();
+            }
+        }
+        path.to_vec()
+    }
+
+    /// Where a link of the kernel's leads, by the name that it tells.
+    pub(super) fn kernel_link(&self, path: &[u8]) -> Option<Vec<u8>> {
+        read_link(Path::new(OsStr::from_bytes(path)))
+    }
+
+    /// Splits `/proc/<number>/cwd/rest` and its like behind the link.
+    pub(super) fn split_kernel_link<'p>(&self, path: &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
+        let rest = path.strip_prefix(b"/proc/")?;
+        let process = rest.iter().position(|&b| b == b'/')?;
+        let (number, after) = rest.split_at(process);
+        if !number.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let names = [&b"/cwd/"[..], b"/root/", b"/fd/"];
+        let which = names.iter().find(|name| after.starts_with(name))?;
+        let mut end = b"/proc/".len() + process + which.len() - 1;
+        if *which == b"/fd/" {
+            end += 1 + path.get(end + 1..)?.iter().position(|&b| b == b'/')?;
+        }
+        Some(path.split_at(end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn self_means_the_program() {
+        let task = Task::new(7);
+        assert_eq!(task.own(b"/proc/self/exe"), b"/proc/7/exe");
+        assert_eq!(task.own(b"/proc/selfish"), b"/proc/selfish");
+        assert_eq!(task.own(b"/dev/fd/3"), b"/proc/7/fd/3");
+        assert_eq!(task.own(b"/dev/stdin"), b"/proc/7/fd/0");
+    }
+
+    #[test]
+    fn links_of_the_kernel_are_split_behind_themselves() {
+        let split = |path: &'static [u8]| Task::new(7).split_kernel_link(path);
+        assert_eq!(split(b"/proc/7/cwd/a/b"), Some((&b"/proc/7/cwd"[..], &b"/a/b"[..])));
+        assert_eq!(split(b"/proc/7/fd/12/a"), Some((&b"/proc/7/fd/12"[..], &b"/a"[..])));
+        assert_eq!(split(b"/proc/7/fd/12"), None);
+        assert_eq!(split(b"/proc/sys/cwd/a"), None);
+    }
+}

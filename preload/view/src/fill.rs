@@ -1,0 +1,82 @@
+//! Making a whole directory listable by the kernel.
+
+use crate::place::{PLACEHOLDER_MODE, make, private_directories};
+use crate::{Refusal, View};
+use libcvmfs::namespace::{FileKind, Node};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Names that one placeholder gets before the next is made; file systems allow some 65000.
+const LINKS: u64 = 30_000;
+
+/// Mode of a directory whose entries all have their names.
+pub const FILLED: u32 = 0o1700;
+
+/// The file that stands for contents not fetched yet, under all their names.
+static PLACEHOLDER: Mutex<Option<File>> = Mutex::new(None);
+
+impl View {
+    /// Gives every entry of the directory `node` a name of the right type, so that the kernel can list it. What has
+    /// not been fetched is a name of an empty file that nobody may read.
+    ///
+    /// A directory that was filled is marked by its sticky bit, for what it holds never changes; only the top does.
+    pub fn fill(&self, node: &Node) -> Result<(), Refusal> {
+        let name = self.name(node);
+        private_directories(&name)?;
+        if std::fs::metadata(&name)?.mode() & 0o7777 == FILLED {
+            return Ok(());
+        }
+        let there: HashSet<Box<OsStr>> =
+            std::fs::read_dir(&name)?.flatten().map(|entry| entry.file_name().into_boxed_os_str()).collect();
+        for item in node.list()?.iter() {
+            if there.contains(OsStr::from_bytes(&item.name)) {
+                continue;
+            }
+            let real = name.join(OsStr::from_bytes(&item.name));
+            match item.kind {
+                FileKind::Directory => match std::fs::create_dir(&real) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+                    _ => std::fs::set_permissions(&real, Permissions::from_mode(0o700)).unwrap_or(()),
+                },
+                FileKind::Symlink | FileKind::Fifo => {
+                    if let Some(child) = node.child(&item.name)? {
+                        self.materialise(&child)?;
+                    }
+                }
+                _ => self.place_holder(&real)?,
+            }
+        }
+        if node.snapshot().is_some() {
+            std::fs::set_permissions(&name, Permissions::from_mode(FILLED))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn place_holder(&self, name: &Path) -> io::Result<()> {
+        let mut placeholder = PLACEHOLDER.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..2 {
+            let file = match &*placeholder {
+                Some(file) if file.metadata()?.nlink() < LINKS => file,
+                _ => placeholder.insert(self.new_placeholder()?),
+            };
+            match make(name, |name| crate::place::link_open_file(file, name)) {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EMLINK | libc::ENOENT)) => *placeholder = None,
+                made => return made,
+            }
+        }
+        Err(io::Error::from_raw_os_error(libc::EMLINK))
+    }
+
+    fn new_placeholder(&self) -> io::Result<File> {
+        let name = self.temporary();
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&name)?;
+        file.set_permissions(Permissions::from_mode(PLACEHOLDER_MODE))?;
+        Ok(file)
+    }
+}
