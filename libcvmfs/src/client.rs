@@ -3,8 +3,8 @@
 use crate::Error;
 use crate::config::{Config, ConfigError, ConfigRepository, Loader, Sources, table};
 use crate::fqrn::Fqrn;
-use crate::patience;
 use crate::namespace::{FileKind, LastLink, Mounts, Namespace};
+use crate::patience;
 use crate::repository::{Repository, SharedPacEvaluator};
 use crate::snapshot::Snapshot;
 use once_cell::sync::OnceCell;

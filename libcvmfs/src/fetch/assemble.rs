@@ -2,10 +2,10 @@
 
 use super::{Fetcher, Wanted, fetch_error, not_stored};
 use crate::Error;
-use crate::patience;
 use crate::cache::{self, CachedFile, Key, Transaction};
 use crate::object::decode::{Decoder, Expected};
 use crate::object::{ObjectKind, ObjectName};
+use crate::patience;
 use crate::snapshot::{Chunk, Content};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

@@ -7,7 +7,7 @@
 //! | [`supervise`] | the program as a child: signals there, exit status back |
 //! | [`serve`] | the helper process that the preload library asks |
 //! | [`supervisor`] | the process that answers the program's system calls |
-//! | [`view`] | where the view lies, and cleaning it up |
+//! | [`view`] | where the view lies |
 
 mod arguments;
 mod serve;

@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use cvmfs_helper::message::{self, Mounted};
 use cvmfs_helper::{Failure, IDLE_VARIABLE, Reply, Request};
 use cvmfs_pac::PacEngine;
+use cvmfs_view::View;
 use libcvmfs::Error;
 use libcvmfs::cache::Key;
 use libcvmfs::client::{Client, ClientSettings};
@@ -134,7 +135,7 @@ impl Helper {
     fn serve(self: Arc<Self>, listener: &UnixListener, socket: &Path) {
         let seconds = std::env::var(IDLE_VARIABLE).ok().and_then(|text| text.parse().ok());
         let idle = seconds.map_or(IDLE, Duration::from_secs);
-        view::clean(&self.view);
+        self.clean();
         let mut cleaned = Instant::now();
         let mut leaving = false;
         loop {
@@ -160,10 +161,16 @@ impl Helper {
                 continue;
             }
             if cleaned.elapsed() > CLEAN_EVERY {
-                view::clean(&self.view);
+                self.clean();
                 cleaned = Instant::now();
             }
             wait_for(listener, Duration::from_millis(500));
+        }
+    }
+
+    fn clean(&self) {
+        if let Ok(view) = View::at(&self.view) {
+            view.clean();
         }
     }
 

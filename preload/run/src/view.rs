@@ -1,11 +1,7 @@
-//! Where the view lies, and cleaning it up.
-//!
-//! The view holds hard links to cache objects. One that is evicted would keep its bytes on disk through them, so
-//! names of files that have no name outside of the view any more are removed.
+//! Where the view lies.
 
 use anyhow::Context as _;
 use libcvmfs::config::{Loader, Sources};
-use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -30,52 +26,5 @@ pub(crate) fn directory() -> anyhow::Result<PathBuf> {
             let other = cvmfs_helper::endpoint::private_directory()?;
             make(&other).with_context(|| format!("making a view in {}", other.display()))
         }
-    }
-}
-
-/// Removes the names of files whose only names are in the view.
-pub(crate) fn clean(view: &Path) {
-    let mut files: HashMap<(u64, u64), (u64, Vec<PathBuf>)> = HashMap::new();
-    let mut waiting = vec![view.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let Ok(found) = entry.metadata() else { continue };
-            if found.is_dir() {
-                // These have no other name.
-                if entry.file_name() != ".indexes" {
-                    waiting.push(entry.path());
-                }
-            } else if found.is_file() {
-                files.entry((found.dev(), found.ino())).or_insert((found.nlink(), Vec::new())).1.push(entry.path());
-            }
-        }
-    }
-    for (links, names) in files.into_values() {
-        if links == names.len() as u64 {
-            for name in names {
-                // A program may have made it again: then it is made once more when it is next opened.
-                let _ = fs::remove_file(name);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_evicted_objects_are_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = dir.path().join("view/root/cvmfs");
-        fs::create_dir_all(&view).unwrap();
-        let object = dir.path().join("object");
-        fs::write(&object, "kept").unwrap();
-        fs::hard_link(&object, view.join("kept")).unwrap();
-        fs::write(view.join("evicted"), "twice").unwrap();
-        fs::hard_link(view.join("evicted"), view.join("evicted too")).unwrap();
-        clean(&dir.path().join("view"));
-        let left: Vec<_> = fs::read_dir(&view).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["kept"]);
     }
 }

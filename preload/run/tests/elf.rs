@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::modes::in_every_mode;
 use common::{User, output, text};
 use cvmfs_tests::forge::Forge;
 use cvmfs_tests::tools::require_tool;
@@ -91,32 +92,36 @@ fn user() -> Option<User> {
 /// "A program finds the libraries that it names relative to itself"; "A program runs under its own name."
 #[test]
 fn programs_find_their_libraries_and_their_own_name() {
-    let Some(user) = user() else { return };
-    let bin = format!("/cvmfs/{FQRN}/bin");
-    let expected = |argv0: &str, argument: &str| format!("42 {argv0} {bin}/main {argument}\nplugin\n");
-    assert_eq!(text(&mut user.run(format!("{bin}/main"))), expected(&format!("{bin}/main"), "-"));
-    assert_eq!(
-        user.sh(&format!("cd {bin}; ./main x; exec -a other ./main")),
-        expected("./main", "x") + &expected("other", "-")
-    );
-    assert_eq!(user.sh(&format!("{bin}/script")), expected(&format!("{bin}/main"), &format!("{bin}/script")));
-    let nested = expected(&format!("{bin}/main"), &format!("{bin}/script"));
-    assert_eq!(user.sh(&format!("{bin}/nested")), nested);
-    let out = user.run("sh").args(["-c", &format!("{bin}/loop; {bin}/dangling")]).output().unwrap();
-    assert_eq!(out.status.code(), Some(127), "{}", String::from_utf8_lossy(&out.stderr));
+    in_every_mode(|| {
+        let Some(user) = user() else { return };
+        let bin = format!("/cvmfs/{FQRN}/bin");
+        let expected = |argv0: &str, argument: &str| format!("42 {argv0} {bin}/main {argument}\nplugin\n");
+        assert_eq!(text(&mut user.run(format!("{bin}/main"))), expected(&format!("{bin}/main"), "-"));
+        assert_eq!(
+            user.sh(&format!("cd {bin}; ./main x; exec -a other ./main")),
+            expected("./main", "x") + &expected("other", "-")
+        );
+        assert_eq!(user.sh(&format!("{bin}/script")), expected(&format!("{bin}/main"), &format!("{bin}/script")));
+        let nested = expected(&format!("{bin}/main"), &format!("{bin}/script"));
+        assert_eq!(user.sh(&format!("{bin}/nested")), nested);
+        let out = user.run("sh").args(["-c", &format!("{bin}/loop; {bin}/dangling")]).output().unwrap();
+        assert_eq!(out.status.code(), Some(127), "{}", String::from_utf8_lossy(&out.stderr));
+    });
 }
 
 /// "Objects that may not be executed are copied when they are to be run": a cache in the official client's modes.
 #[test]
 fn a_cache_without_execute_permission_serves_programs() {
-    let Some(user) = user() else { return };
-    let bin = format!("/cvmfs/{FQRN}/bin");
-    user.sh(&format!("cat {bin}/* /cvmfs/{FQRN}/*/*.so* > /dev/null"));
-    output(
-        Command::new("find")
-            .arg(user.home.path().join("cache"))
-            .args(["-type", "f", "-perm", "0555", "-exec", "chmod", "0600", "{}", "+"]),
-    );
-    let out = text(&mut user.run(format!("{bin}/main")));
-    assert!(out.starts_with(&format!("42 {bin}/main {bin}/main -\n")), "{out}");
+    in_every_mode(|| {
+        let Some(user) = user() else { return };
+        let bin = format!("/cvmfs/{FQRN}/bin");
+        user.sh(&format!("cat {bin}/* /cvmfs/{FQRN}/*/*.so* > /dev/null"));
+        output(
+            Command::new("find")
+                .arg(user.home.path().join("cache"))
+                .args(["-type", "f", "-perm", "0555", "-exec", "chmod", "0600", "{}", "+"]),
+        );
+        let out = text(&mut user.run(format!("{bin}/main")));
+        assert!(out.starts_with(&format!("42 {bin}/main {bin}/main -\n")), "{out}");
+    });
 }

@@ -107,7 +107,7 @@ fn without_a_helper_it_says_what_to_do() {
 fn another_preload_list_is_kept() {
     let user = User::with(Vec::new());
     let other = "/lib/x86_64-linux-gnu/libdl.so.2";
-    let mut command = user.plain(&["--demo", "--", "bash", "-c", "echo $LD_PRELOAD"]);
+    let mut command = user.plain(&["--mode=preload", "--demo", "--", "bash", "-c", "echo $LD_PRELOAD"]);
     let list = text(command.env("LD_PRELOAD", other));
     assert!(list.trim_end().ends_with(&format!("libcvmfs_preload.so:{other}")), "{list}");
 }
@@ -116,7 +116,7 @@ fn another_preload_list_is_kept() {
 #[test]
 fn the_helper_comes_and_goes() {
     let user = User::with(Vec::new());
-    output(&mut user.plain(&["--demo", "--", "ls", DEMO]));
+    output(&mut user.plain(&["--mode=preload", "--demo", "--", "ls", DEMO]));
     let sockets = || {
         let all = std::fs::read_dir(user.home.path().join("run/cvmfs-run")).unwrap();
         all.filter(|entry| !entry.as_ref().unwrap().file_name().to_string_lossy().contains('.')).count()
@@ -127,7 +127,7 @@ fn the_helper_comes_and_goes() {
         assert!(start.elapsed() < Duration::from_secs(30), "the helper stays");
         std::thread::sleep(Duration::from_millis(100));
     }
-    output(&mut user.plain(&["--demo", "--", "cat", &format!("{DEMO}/README.txt")]));
+    output(&mut user.plain(&["--mode=preload", "--demo", "--", "cat", &format!("{DEMO}/README.txt")]));
 }
 
 /// "A program goes on when its helper has died: the next question starts another."

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::modes::in_every_mode;
 use common::{SMALL, User, output};
 use cvmfs_tests::fixtures::{self, FileType, Truth, truth};
 use cvmfs_tests::server::WebRoot;
@@ -68,36 +69,42 @@ fn compare_with_find(user: &User) {
 /// those of the catalog."
 #[test]
 fn find_says_what_the_official_client_says() {
-    compare_with_find(&user());
+    in_every_mode(|| {
+        compare_with_find(&user());
+    });
 }
 
 #[test]
 fn it_is_the_same_over_http() {
-    let fixture = fixtures::repository("small.test.example");
-    let server = WebRoot::serve("small.test.example", &fixture.web_root);
-    let user = User::with(vec![
-        ("CVMFS_SERVER_URL".into(), server.server_url()),
-        ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
-        ("CVMFS_PUBLIC_KEY".into(), fixture.public_key.display().to_string()),
-    ])
-    .env("CVMFS_ANCHOR_VAR", "anchor_value");
-    compare_with_find(&user);
+    in_every_mode(|| {
+        let fixture = fixtures::repository("small.test.example");
+        let server = WebRoot::serve("small.test.example", &fixture.web_root);
+        let user = User::with(vec![
+            ("CVMFS_SERVER_URL".into(), server.server_url()),
+            ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
+            ("CVMFS_PUBLIC_KEY".into(), fixture.public_key.display().to_string()),
+        ])
+        .env("CVMFS_ANCHOR_VAR", "anchor_value");
+        compare_with_find(&user);
+    });
 }
 
 /// "What a program reads is a file of the cache, by the kernel's own descriptor."
 #[test]
 fn contents_are_the_published_ones() {
-    let user = user();
-    let sums = output(user.run("find").args([SMALL, "-type", "f", "-exec", "sha256sum", "-z", "{}", "+"]));
-    let mut seen = BTreeMap::new();
-    for line in sums.stdout.split(|&b| b == 0).filter(|line| !line.is_empty()) {
-        let (sum, path) = (&line[..64], &line[66 + SMALL.len()..]);
-        seen.insert(path.to_vec(), String::from_utf8_lossy(sum).into_owned());
-    }
-    let expected: BTreeMap<Vec<u8>, String> =
-        records().into_iter().filter_map(|(path, record)| Some((path, record.sha256?))).collect();
-    assert!(expected.len() > 2000);
-    assert_eq!(seen, expected);
+    in_every_mode(|| {
+        let user = user();
+        let sums = output(user.run("find").args([SMALL, "-type", "f", "-exec", "sha256sum", "-z", "{}", "+"]));
+        let mut seen = BTreeMap::new();
+        for line in sums.stdout.split(|&b| b == 0).filter(|line| !line.is_empty()) {
+            let (sum, path) = (&line[..64], &line[66 + SMALL.len()..]);
+            seen.insert(path.to_vec(), String::from_utf8_lossy(sum).into_owned());
+        }
+        let expected: BTreeMap<Vec<u8>, String> =
+            records().into_iter().filter_map(|(path, record)| Some((path, record.sha256?))).collect();
+        assert!(expected.len() > 2000);
+        assert_eq!(seen, expected);
+    });
 }
 
 fn compare_with_copy(copy: &Path) {
@@ -136,97 +143,105 @@ fn is_root() -> bool {
 
 #[test]
 fn cp_copies_everything() {
-    if !is_root() {
-        return cvmfs_tests::tools::skip("only root can copy devices and owners");
-    }
-    let user = user();
-    let copy = user.home.path().join("copy");
-    output(user.run("cp").arg("-a").arg(SMALL).arg(&copy));
-    compare_with_copy(&copy);
+    in_every_mode(|| {
+        if !is_root() {
+            return cvmfs_tests::tools::skip("only root can copy devices and owners");
+        }
+        let user = user();
+        let copy = user.home.path().join("copy");
+        output(user.run("cp").arg("-a").arg(SMALL).arg(&copy));
+        compare_with_copy(&copy);
+    });
 }
 
 #[test]
 fn tar_packs_everything() {
-    if !is_root() {
-        return cvmfs_tests::tools::skip("only root can unpack devices and owners");
-    }
-    let user = user();
-    let copy = user.home.path().join("copy");
-    std::fs::create_dir(&copy).unwrap();
-    let script = format!("set -o pipefail; tar -C {SMALL} -c --format=posix . | tar -C {} -x -p", copy.display());
-    user.sh(&script);
-    compare_with_copy(&copy);
+    in_every_mode(|| {
+        if !is_root() {
+            return cvmfs_tests::tools::skip("only root can unpack devices and owners");
+        }
+        let user = user();
+        let copy = user.home.path().join("copy");
+        std::fs::create_dir(&copy).unwrap();
+        let script = format!("set -o pipefail; tar -C {SMALL} -c --format=posix . | tar -C {} -x -p", copy.display());
+        user.sh(&script);
+        compare_with_copy(&copy);
+    });
 }
 
 /// "Extended attributes are listed and read as the official client does."
 #[test]
 fn extended_attributes_are_those_of_the_catalog() {
-    let mut script = String::from("import json\ndef check(path, xattrs):\n    path = os.fsencode('");
-    script.push_str(SMALL);
-    script.push_str(
+    in_every_mode(|| {
+        let mut script = String::from("import json\ndef check(path, xattrs):\n    path = os.fsencode('");
+        script.push_str(SMALL);
+        script.push_str(
         "') + bytes(path)\n    names = os.listxattr(path, follow_symlinks=False)\n    assert sorted(names) == sorted(xattrs), (path, names)\n    for name, value in xattrs.items():\n        assert os.getxattr(path, name, follow_symlinks=False) == bytes(value), (path, name)\n",
     );
-    let mut count = 0;
-    for record in records().values().filter(|record| record.path != b"/" && !record.xattrs.is_empty()) {
-        script.push_str(&format!("check({:?}, {{", record.path));
-        for (name, value) in &record.xattrs {
-            script.push_str(&format!("{name:?}: {value:?}, "));
+        let mut count = 0;
+        for record in records().values().filter(|record| record.path != b"/" && !record.xattrs.is_empty()) {
+            script.push_str(&format!("check({:?}, {{", record.path));
+            for (name, value) in &record.xattrs {
+                script.push_str(&format!("{name:?}: {value:?}, "));
+            }
+            script.push_str("})\n");
+            count += 1;
         }
-        script.push_str("})\n");
-        count += 1;
-    }
-    assert!(count > 1);
-    user().python(&script);
+        assert!(count > 1);
+        user().python(&script);
+    });
 }
 
 /// "Read, write and search permission is judged from the catalog for the effective user."
 #[test]
 fn others_read_only_what_they_may() {
-    const NOBODY: u32 = 65534;
-    let records = records();
-    let may = |record: &Truth, wanted: u32| {
-        let shift = if record.uid == NOBODY {
-            6
-        } else if record.gid == NOBODY {
-            3
-        } else {
-            0
+    in_every_mode(|| {
+        const NOBODY: u32 = 65534;
+        let records = records();
+        let may = |record: &Truth, wanted: u32| {
+            let shift = if record.uid == NOBODY {
+                6
+            } else if record.gid == NOBODY {
+                3
+            } else {
+                0
+            };
+            record.mode >> shift & wanted == wanted
         };
-        record.mode >> shift & wanted == wanted
-    };
-    let mut expected = String::new();
-    let mut denied = 0;
-    for (path, record) in records.iter().filter(|(_, r)| matches!(r.file_type, FileType::Reg | FileType::Dir)) {
-        let mut way = path.as_slice();
-        let mut open = true;
-        while way.len() > 1 {
-            way = &way[..way.iter().rposition(|&b| b == b'/').unwrap().max(1)];
-            open &= may(&records[way], 1);
+        let mut expected = String::new();
+        let mut denied = 0;
+        for (path, record) in records.iter().filter(|(_, r)| matches!(r.file_type, FileType::Reg | FileType::Dir)) {
+            let mut way = path.as_slice();
+            let mut open = true;
+            while way.len() > 1 {
+                way = &way[..way.iter().rposition(|&b| b == b'/').unwrap().max(1)];
+                open &= may(&records[way], 1);
+            }
+            let readable = open && may(record, 4);
+            denied += u32::from(!readable);
+            expected.push_str(&format!("    ({path:?}, {}),\n", if readable { "0" } else { "13" }));
         }
-        let readable = open && may(record, 4);
-        denied += u32::from(!readable);
-        expected.push_str(&format!("    ({path:?}, {}),\n", if readable { "0" } else { "13" }));
-    }
-    assert!(denied > 3);
-    let Some(setpriv) = cvmfs_tests::tools::require_tool("setpriv").filter(|_| is_root()) else { return };
-    let user = user();
-    // The build directory may be closed to others.
-    let bin = user.home.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    std::fs::copy(common::program(), bin.join("cvmfs-run")).unwrap();
-    std::fs::copy(common::library(), bin.join("libcvmfs_preload.so")).unwrap();
-    let script = format!(
-        "import os\nfor path, expected in [\n{expected}]:\n    try:\n        os.close(os.open(b'{SMALL}' + bytes(path), os.O_RDONLY)); got = 0\n    except OSError as e:\n        got = e.errno\n    assert got == expected, (bytes(path), got)\nprint('done')\n"
-    );
-    std::fs::write(user.home.path().join("script.py"), script).unwrap();
-    output(std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(user.home.path()));
-    let program = bin.join("cvmfs-run");
-    let mut command = user.command(&setpriv);
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
-    for (name, value) in fixtures::repository("small.test.example").options() {
-        command.arg("-o").arg(format!("{name}={value}"));
-    }
-    command.env("CVMFS_RUN_LIBRARY", bin.join("libcvmfs_preload.so")).env("CVMFS_RUN_PROGRAM", &program);
-    command.args(["--", "/usr/bin/python3"]).arg(user.home.path().join("script.py"));
-    assert_eq!(common::text(&mut command), "done\n");
+        assert!(denied > 3);
+        let Some(setpriv) = cvmfs_tests::tools::require_tool("setpriv").filter(|_| is_root()) else { return };
+        let user = user();
+        // The build directory may be closed to others.
+        let bin = user.home.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        std::fs::copy(common::program(), bin.join("cvmfs-run")).unwrap();
+        std::fs::copy(common::library(), bin.join("libcvmfs_preload.so")).unwrap();
+        let script = format!(
+            "import os\nfor path, expected in [\n{expected}]:\n    try:\n        os.close(os.open(b'{SMALL}' + bytes(path), os.O_RDONLY)); got = 0\n    except OSError as e:\n        got = e.errno\n    assert got == expected, (bytes(path), got)\nprint('done')\n"
+        );
+        std::fs::write(user.home.path().join("script.py"), script).unwrap();
+        output(std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(user.home.path()));
+        let program = bin.join("cvmfs-run");
+        let mut command = user.command(&setpriv);
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+        for (name, value) in fixtures::repository("small.test.example").options() {
+            command.arg("-o").arg(format!("{name}={value}"));
+        }
+        command.env("CVMFS_RUN_LIBRARY", bin.join("libcvmfs_preload.so")).env("CVMFS_RUN_PROGRAM", &program);
+        command.args(["--", "/usr/bin/python3"]).arg(user.home.path().join("script.py"));
+        assert_eq!(common::text(&mut command), "done\n");
+    });
 }

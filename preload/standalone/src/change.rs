@@ -436,8 +436,8 @@ pub(crate) unsafe fn utimensat(
     times: *const timespec,
     flags: c_int,
 ) -> c_int {
-    let wanted = flags | if path.is_null() { libc::AT_EMPTY_PATH } else { 0 };
-    alter(dir, path, wanted, |dir, path| real(dir, path, times, flags))
+    // Unlike the kernel, the C library takes no null path here, not even for the descriptor itself.
+    alter(dir, path, flags, |dir, path| real(dir, path, times, flags))
 }
 
 type SetAttribute = C5<*const c_char, *const c_char, *const c_void, size_t, c_int, c_int>;

@@ -3,6 +3,7 @@
 use crate::place::{PLACEHOLDER_MODE, make, private_directories};
 use crate::{Refusal, View};
 use libcvmfs::namespace::{FileKind, Node};
+use rustix::fs::{CWD, FileType, Mode};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
@@ -44,12 +45,16 @@ impl View {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
                     _ => std::fs::set_permissions(&real, Permissions::from_mode(0o700)).unwrap_or(()),
                 },
-                FileKind::Symlink | FileKind::Fifo => {
-                    if let Some(child) = node.child(&item.name)? {
-                        self.materialise(&child)?;
+                FileKind::Symlink => {
+                    let child = node.child(&item.name)?;
+                    let made = child.as_ref().map(|child| self.materialise(child));
+                    if !matches!(made, Some(Ok(_))) {
+                        // A target that no file system can hold; the kernel does not follow it here.
+                        make(&real, |name| std::os::unix::fs::symlink(".", name))?;
                     }
                 }
-                _ => self.place_holder(&real)?,
+                FileKind::Regular => self.place_holder(&real)?,
+                kind => make(&real, |name| special(name, kind))?,
             }
         }
         if node.snapshot().is_some() {
@@ -78,5 +83,19 @@ impl View {
         let file = File::options().write(true).create_new(true).mode(0o600).open(&name)?;
         file.set_permissions(Permissions::from_mode(PLACEHOLDER_MODE))?;
         Ok(file)
+    }
+}
+
+/// A file of a type that is neither read nor followed.
+fn special(name: &Path, kind: FileKind) -> io::Result<()> {
+    let (kind, device) = match kind {
+        FileKind::Fifo => (FileType::Fifo, 0),
+        FileKind::Socket => (FileType::Socket, 0),
+        // The one device that anybody may make: it leads nowhere.
+        _ => (FileType::CharacterDevice, 0),
+    };
+    match rustix::fs::mknodat(CWD, name, kind, Mode::from_raw_mode(0o600), device) {
+        Err(rustix::io::Errno::PERM) => Ok(rustix::fs::mknodat(CWD, name, FileType::Socket, Mode::empty(), 0)?),
+        made => Ok(made?),
     }
 }

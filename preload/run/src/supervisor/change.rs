@@ -11,7 +11,7 @@ use super::task::Task;
 use super::{Answer, Outcome, Supervisor};
 use cvmfs_view::{Errno, Refusal};
 use libc::c_int;
-use libcvmfs::namespace::LastLink;
+use libcvmfs::namespace::{FileKind, LastLink};
 use std::os::unix::ffi::OsStrExt as _;
 
 const READ_ONLY: Refusal = Refusal::Error(Errno(libc::EROFS));
@@ -56,10 +56,14 @@ impl Supervisor {
                 _ => Err(Errno(libc::EXDEV).into()),
             };
         }
-        // Unlike a rename, a link needs what it is to be made of.
+        // Unlike a rename, a link needs what it is to be made of, and a name that is free.
         let last = if flags & libc::AT_SYMLINK_FOLLOW != 0 { LastLink::Follow } else { LastLink::Keep };
         self.locate(task, from, last)?;
-        self.two_names(task, from, to)
+        match self.locate(task, to, LastLink::Keep) {
+            Ok(Place::Ours(_)) => Err(Errno(libc::EEXIST).into()),
+            Ok(_) | Err(Refusal::Error(Errno(libc::ENOENT))) => self.two_names(task, from, to),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     fn two_names(&self, task: &Task, from: At, to: At) -> Outcome {
@@ -92,6 +96,17 @@ impl Supervisor {
         }
     }
 
+    pub(super) fn truncate(&self, task: &Task, at: At, notification: &Notification) -> Outcome {
+        match self.locate(task, at, LastLink::Follow)? {
+            Place::Ours(node) => match node.kind() {
+                FileKind::Directory => Err(Errno(libc::EISDIR).into()),
+                FileKind::Regular => Err(READ_ONLY),
+                _ => Err(Errno(libc::EINVAL).into()),
+            },
+            place => Ok(self.elsewhere(place, notification, at)),
+        }
+    }
+
     /// What a call is about: a path, or, if that is empty and may be, a descriptor.
     pub(super) fn object(&self, task: &Task, of: Object) -> Result<Place, Refusal> {
         match of {
@@ -117,9 +132,7 @@ impl Supervisor {
     /// The kernel goes on, with the path that was found where the one given cannot be followed.
     pub(super) fn elsewhere(&self, place: Place, notification: &Notification, at: At) -> Answer {
         match place {
-            Place::Elsewhere(path) => {
-                Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes()))
-            }
+            Place::Elsewhere(path) => Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes())),
             _ => Answer::Resume,
         }
     }

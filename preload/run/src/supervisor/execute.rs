@@ -130,17 +130,15 @@ impl Supervisor {
         notification: &Notification,
     ) -> Outcome {
         let loader = match &image {
-            Image::Elf(Some(loader)) => {
-                match self.locate_path(task, libc::AT_FDCWD, &loader.path, LastLink::Follow) {
-                    Ok(Place::Ours(node)) => {
-                        self.may_run(&node)?;
-                        Some((loader, node))
-                    }
-                    Ok(_) => None,
-                    Err(Refusal::Error(_)) if !concerned => return Ok(Answer::Resume),
-                    Err(refusal) => return Err(refusal),
+            Image::Elf(Some(loader)) => match self.locate_path(task, libc::AT_FDCWD, &loader.path, LastLink::Follow) {
+                Ok(Place::Ours(node)) => {
+                    self.may_run(&node)?;
+                    Some((loader, node))
                 }
-            }
+                Ok(_) => None,
+                Err(Refusal::Error(_)) if !concerned => return Ok(Answer::Resume),
+                Err(refusal) => return Err(refusal),
+            },
             Image::Elf32 if concerned => {
                 report::say("32-bit programs cannot be run out of /cvmfs: their system calls are not seen".to_owned());
                 return Err(Errno(libc::ENOEXEC).into());
@@ -162,8 +160,9 @@ impl Supervisor {
             }
         };
         let [_, _, environment, from_at, ..] = notification.arguments;
-        let environment = if libc::c_long::from(notification.number) == libc::SYS_execveat { from_at } else { environment };
-        let rerun = Rerun::new(libc::SYS_execve, [0, arguments, environment, 0, 0, 0])
+        let environment =
+            if libc::c_long::from(notification.number) == libc::SYS_execveat { from_at } else { environment };
+        let rerun = Rerun::brief(libc::SYS_execve, [0, arguments, environment, 0, 0, 0])
             .with_string(0, name.as_os_str().as_bytes());
         if front.is_empty() {
             return Ok(Answer::Rerun(rerun));
@@ -174,7 +173,13 @@ impl Supervisor {
     }
 
     /// A copy of a program that asks for a loader in the view, under a name that tells where the program is.
-    fn with_loader(&self, program: &Program, file: File, loader: &elf::Loader, real: &Path) -> Result<PathBuf, Refusal> {
+    fn with_loader(
+        &self,
+        program: &Program,
+        file: File,
+        loader: &elf::Loader,
+        real: &Path,
+    ) -> Result<PathBuf, Refusal> {
         let mut below = match program {
             Program::Ours(node) => {
                 self.keep(node);

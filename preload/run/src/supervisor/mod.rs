@@ -117,6 +117,7 @@ impl Supervisor {
             Call::Remove { at } => self.remove(task, at, notification),
             Call::Rename { from, to } => self.rename(task, from, to),
             Call::Link { from, to, flags } => self.link(task, from, to, flags),
+            Call::Truncate { at } => self.truncate(task, at, notification),
             Call::Alter { of } => self.alter(task, of, notification),
             Call::Refuse { errno } => Err(Errno(errno).into()),
         }

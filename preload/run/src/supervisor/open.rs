@@ -46,7 +46,7 @@ impl Supervisor {
             let name = self.named(&node)?;
             let flags = (flags | libc::O_NOFOLLOW) as u64;
             return Ok(Answer::Rerun(
-                Rerun::new(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags, 0, 0, 0]).with_string(1, &name),
+                Rerun::brief(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags, 0, 0, 0]).with_string(1, &name),
             ));
         }
         if !verdict::permits(&node, &self.caller, libc::R_OK) {
@@ -65,7 +65,7 @@ impl Supervisor {
                 // A pipe: whoever opens it may have to wait for the other end.
                 let name = self.named(&node)?;
                 return Ok(Answer::Rerun(
-                    Rerun::new(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags as u32 as u64, 0, 0, 0])
+                    Rerun::long(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags as u32 as u64, 0, 0, 0])
                         .with_string(1, &name),
                 ));
             }
@@ -130,9 +130,7 @@ impl Supervisor {
     pub(super) fn change_directory(&self, task: &Task, at: At, notification: &Notification) -> Outcome {
         match self.locate(task, at, LastLink::Follow)? {
             Place::Native => Ok(Answer::Resume),
-            Place::Elsewhere(path) => {
-                Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes())))
-            }
+            Place::Elsewhere(path) => Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes()))),
             Place::Ours(node) => {
                 if node.kind() != FileKind::Directory {
                     return Err(Errno(libc::ENOTDIR).into());
@@ -141,7 +139,7 @@ impl Supervisor {
                     return Err(Errno(libc::EACCES).into());
                 }
                 let name = self.named(&node)?;
-                Ok(Answer::Rerun(Rerun::new(libc::SYS_chdir, [0; 6]).with_string(0, &name)))
+                Ok(Answer::Rerun(Rerun::brief(libc::SYS_chdir, [0; 6]).with_string(0, &name)))
             }
         }
     }
@@ -151,9 +149,7 @@ impl Supervisor {
         let last = if mask & libc::IN_DONT_FOLLOW != 0 { LastLink::Keep } else { LastLink::Follow };
         match self.locate(task, at, last)? {
             Place::Native => Ok(Answer::Resume),
-            Place::Elsewhere(path) => {
-                Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes())))
-            }
+            Place::Elsewhere(path) => Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes()))),
             Place::Ours(node) => {
                 if mask & libc::IN_ONLYDIR != 0 && node.kind() != FileKind::Directory {
                     return Err(Errno(libc::ENOTDIR).into());
@@ -168,6 +164,6 @@ impl Supervisor {
     pub(super) fn with_path(&self, notification: &Notification, at: At, path: &[u8]) -> Rerun {
         let number = libc::c_long::from(notification.number);
         let position = notification.arguments.iter().position(|argument| *argument == at.path).unwrap_or(0);
-        Rerun::new(number, notification.arguments).with_string(position, path)
+        Rerun::brief(number, notification.arguments).with_string(position, path)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::io;
 
-#[cfg(target_arch = "x86_64")]
-pub(super) use x86_64::Registers;
 #[cfg(target_arch = "aarch64")]
 pub(super) use aarch64::Registers;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86_64::Registers;
 
 pub(super) fn ptrace(request: libc::c_uint, tid: u32, address: usize, data: usize) -> io::Result<()> {
     // SAFETY: every caller passes what its request wants: numbers, or the address of a buffer of the right size.
@@ -50,6 +50,14 @@ mod x86_64 {
             // Not in a call any more, so that nothing is restarted.
             next.orig_rax = u64::MAX;
             next.rip = next.rip.wrapping_sub(INSTRUCTION);
+            Registers(next)
+        }
+
+        /// The thread, which is behind a system call, finds this result of it.
+        pub(in super::super) fn returning(&self, result: i64) -> Registers {
+            let mut next = self.0;
+            next.rax = result as u64;
+            next.orig_rax = u64::MAX;
             Registers(next)
         }
     }
@@ -98,6 +106,13 @@ mod aarch64 {
             next.regs[..6].copy_from_slice(&arguments);
             next.regs[8] = number as u64;
             next.pc = next.pc.wrapping_sub(INSTRUCTION);
+            Registers(next)
+        }
+
+        /// The thread, which is behind a system call, finds this result of it.
+        pub(in super::super) fn returning(&self, result: i64) -> Registers {
+            let mut next = self.0;
+            next.regs[0] = result as u64;
             Registers(next)
         }
     }

@@ -9,6 +9,7 @@ use super::Supervisor;
 use super::listener::{Listener, Notification};
 use super::memory::Memory;
 use super::registers::{Registers, ptrace};
+use super::task::Task;
 use cvmfs_view::Errno;
 use libc::c_int;
 use std::io;
@@ -22,6 +23,8 @@ pub(super) struct Rerun {
     strings: Vec<(usize, Vec<u8>)>,
     /// Which argument points to a list of strings, and the list.
     list: Option<(usize, Vec<Item>)>,
+    /// Whether we wait for its end.
+    brief: bool,
 }
 
 /// A string in a list.
@@ -38,8 +41,14 @@ const SCRATCH_ROOM: u64 = 16 << 20;
 const SCRATCH_PLACES: u64 = 4096;
 
 impl Rerun {
-    pub(super) fn new(number: i64, arguments: [u64; 6]) -> Rerun {
-        Rerun { number, arguments, strings: Vec::new(), list: None }
+    /// One that ends at once: the thread finds its registers as they were, but for the result.
+    pub(super) fn brief(number: i64, arguments: [u64; 6]) -> Rerun {
+        Rerun { number, arguments, strings: Vec::new(), list: None, brief: true }
+    }
+
+    /// One that may take its time: the thread is let go when it begins, and keeps the new arguments in its registers.
+    pub(super) fn long(number: i64, arguments: [u64; 6]) -> Rerun {
+        Rerun { brief: false, ..Rerun::brief(number, arguments) }
     }
 
     /// The argument at `position` is this string.
@@ -85,8 +94,7 @@ impl Rerun {
 }
 
 impl Supervisor {
-    /// Lets the thread of `notification` make another call, and answers the notification. Waits for the thread, but
-    /// not for the call.
+    /// Lets the thread of `notification` make another call, and answers the notification.
     pub(super) fn rerun(&self, listener: &Listener, notification: &Notification, rerun: &Rerun) -> Result<(), Errno> {
         let mut stopped = Stopped::seize(listener, notification)?;
         let (length, _) = rerun.layout(0);
@@ -94,13 +102,27 @@ impl Supervisor {
         let (bytes, mut arguments) = rerun.layout(base);
         Memory(notification.tid).write(base, &bytes)?;
         arguments[5] = self.cookie;
-        stopped.finish(&stopped.registers.call(rerun.number, arguments))
+        if !rerun.brief {
+            return stopped.finish(&stopped.registers.call(rerun.number, arguments));
+        }
+        let result = stopped.make(rerun.number, arguments)?;
+        if rerun.number == libc::SYS_execve && result == 0 {
+            // Another program, with registers of its own.
+            stopped.let_go();
+            return Ok(());
+        }
+        if base != 0 {
+            stopped.make(libc::SYS_munmap, [base, length.len() as u64, 0, 0, 0, 0])?;
+        }
+        stopped.finish(&stopped.registers.returning(result))
     }
 }
 
 /// A thread that we hold, behind a system call that failed with `EINTR`. Dropped, it goes on from there.
 struct Stopped {
     tid: u32,
+    /// Its process.
+    process: u32,
     registers: Registers,
     mask: u64,
     held: bool,
@@ -115,6 +137,7 @@ impl Stopped {
     /// Fails without an answer to the notification if the thread may not be traced.
     fn seize(listener: &Listener, notification: &Notification) -> Result<Stopped, Errno> {
         let tid = notification.tid;
+        let process = Task::new(tid).process().unwrap_or(tid);
         ptrace(libc::PTRACE_SEIZE as _, tid, 0, libc::PTRACE_O_TRACESYSGOOD as usize).map_err(|error| {
             match error.raw_os_error() {
                 Some(libc::ESRCH) => Errno(libc::ESRCH),
@@ -133,7 +156,7 @@ impl Stopped {
         let mut mask = 0u64;
         let at = std::ptr::from_mut(&mut mask) as usize;
         ptrace(libc::PTRACE_GETSIGMASK as _, tid, size_of::<u64>(), at).map_err(lost)?;
-        let stopped = Stopped { tid, registers, mask, held: true };
+        let stopped = Stopped { tid, process, registers, mask, held: true };
         if event != Stop::Event || registers.result() != -i64::from(libc::EINTR) {
             return Err(Errno(libc::EINTR));
         }
@@ -147,7 +170,8 @@ impl Stopped {
     fn map(&mut self, length: u64) -> Result<u64, Errno> {
         let length = length.next_multiple_of(4096);
         let place = SCRATCH + u64::from(self.tid) % SCRATCH_PLACES * SCRATCH_ROOM;
-        let map = |address: u64, fixed: c_int| -> Result<i64, Errno> {
+        let there = Memory(self.tid);
+        let mut map = |address: u64, fixed: c_int| -> Result<i64, Errno> {
             let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
             let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | fixed) as u64;
             self.make(libc::SYS_mmap, [address, length, protection, flags, u64::MAX, 0])
@@ -156,7 +180,7 @@ impl Stopped {
         if length <= SCRATCH_ROOM {
             address = map(place, libc::MAP_FIXED_NOREPLACE)?;
             // What it mapped before, and still has because the mapping is shared with a parent.
-            if address == -i64::from(libc::EEXIST) && length <= 4096 && Memory(self.tid).word(place).is_ok() {
+            if address == -i64::from(libc::EEXIST) && length <= 4096 && there.word(place).is_ok() {
                 return Ok(place);
             }
         }
@@ -167,12 +191,20 @@ impl Stopped {
     }
 
     /// Makes a call and tells its result.
-    fn make(&self, number: i64, arguments: [u64; 6]) -> Result<i64, Errno> {
+    fn make(&mut self, number: i64, arguments: [u64; 6]) -> Result<i64, Errno> {
         self.registers.call(number, arguments).write(self.tid).map_err(lost)?;
         for _ in 0..2 {
             loop {
                 ptrace(libc::PTRACE_SYSCALL, self.tid, 0, 0).map_err(lost)?;
-                if wait(self.tid).map_err(lost)? == Stop::Call {
+                let stop = match wait(self.tid) {
+                    // A thread that runs another program becomes its process's first one.
+                    Err(error) if error.raw_os_error() == Some(libc::ECHILD) && self.process != self.tid => {
+                        self.tid = self.process;
+                        wait(self.tid)
+                    }
+                    stop => stop,
+                };
+                if stop.map_err(lost)? == Stop::Call {
                     break;
                 }
             }
@@ -243,7 +275,7 @@ mod tests {
 
     #[test]
     fn strings_and_lists_point_to_each_other() {
-        let rerun = Rerun::new(59, [1, 2, 3, 0, 0, 0])
+        let rerun = Rerun::long(59, [1, 2, 3, 0, 0, 0])
             .with_string(0, b"/bin/sh")
             .with_list(1, vec![Item::New(b"sh".to_vec()), Item::There(77)]);
         let (bytes, arguments) = rerun.layout(0x1000);

@@ -137,7 +137,7 @@ impl User {
 
     /// `cvmfs-run -o ... -- program`, to which arguments can be added.
     pub(crate) fn run(&self, program: impl AsRef<OsStr>) -> Command {
-        self.run_with(&[], program)
+        self.run_with(&[&format!("--mode={}", modes::current())], program)
     }
 
     /// The same with more arguments for `cvmfs-run`.
@@ -147,6 +147,10 @@ impl User {
             command.arg("-o").arg(format!("{name}={value}"));
         }
         command.arg("--").arg(program);
+        if arguments.contains(&"--mode=full") {
+            // Tells the test programs that the kernel lists directories.
+            command.env("KERNEL_LISTS", "1");
+        }
         command
     }
 

@@ -1,6 +1,7 @@
 //! The ways in which programs are made to see `/cvmfs`, so that one test tries them all.
 
 use super::User;
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::process::Command;
 
@@ -16,11 +17,33 @@ pub(crate) struct Mode {
 /// The preload library alone.
 pub(crate) const PRELOAD: Mode = Mode { name: "preload", serves_static: false };
 
+/// The supervisor alone.
+pub(crate) const FULL: Mode = Mode { name: "full", serves_static: true };
+
+thread_local! {
+    static CURRENT: Cell<&'static str> = const { Cell::new("preload") };
+}
+
+/// The mode in which [`User::run`] runs programs: that which [`in_every_mode`] has come to.
+pub(crate) fn current() -> &'static str {
+    CURRENT.get()
+}
+
+/// Runs a test once in each mode.
+pub(crate) fn in_every_mode(test: impl Fn()) {
+    for mode in modes() {
+        eprintln!("--mode={}", mode.name);
+        CURRENT.set(mode.name);
+        test();
+    }
+    CURRENT.set(PRELOAD.name);
+}
+
 /// All modes, or those that `CVMFS_TESTS_MODES` names.
 pub(crate) fn modes() -> Vec<Mode> {
     let wanted = std::env::var("CVMFS_TESTS_MODES").ok();
     let wanted = |mode: &Mode| wanted.as_ref().is_none_or(|list| list.split(',').any(|name| name == mode.name));
-    [PRELOAD].into_iter().filter(wanted).collect()
+    [PRELOAD, FULL].into_iter().filter(wanted).collect()
 }
 
 /// The modes in which static programs see `/cvmfs`.
