@@ -62,6 +62,7 @@ pub(crate) unsafe fn syscall(
         libc::SYS_renameat2 => libc::renameat2(int(a), path(b), int(c), path(d), e as u32).into(),
         libc::SYS_fchownat => libc::fchownat(int(a), path(b), c as u32, d as u32, int(e)).into(),
         libc::SYS_fchown => libc::fchown(int(a), b as u32, c as u32).into(),
+        // The call takes a null path for the descriptor itself, the function does not.
         libc::SYS_utimensat if path(b).is_null() => libc::futimens(int(a), c as *const _).into(),
         libc::SYS_utimensat => libc::utimensat(int(a), path(b), c as *const _, int(d)).into(),
         libc::SYS_truncate => libc::truncate(path(a), b).into(),
@@ -75,11 +76,6 @@ pub(crate) unsafe fn syscall(
         libc::SYS_fchmodat2 if d as c_int & libc::AT_EMPTY_PATH != 0 => libc::fchmod(int(a), c as u32).into(),
         libc::SYS_fchmodat2 => libc::fchmodat(int(a), path(b), c as u32, int(d)).into(),
         libc::SYS_fchmodat => libc::fchmodat(int(a), path(b), c as u32, 0).into(),
-        // The call takes a null path for the descriptor itself, the function does not.
-        libc::SYS_utimensat if b == 0 => libc::futimens(int(a), c as *const _).into(),
-        libc::SYS_utimensat => libc::utimensat(int(a), path(b), c as *const _, int(d)).into(),
-        libc::SYS_fchown => libc::fchown(int(a), b as u32, c as u32).into(),
-        libc::SYS_fchownat => libc::fchownat(int(a), path(b), c as u32, d as u32, int(e)).into(),
         libc::SYS_fchmod => libc::fchmod(int(a), b as u32).into(),
         _ => old_numbers(real, number, [a, b, c, d, e, f]),
     }

@@ -81,8 +81,9 @@ impl View {
     fn new_placeholder(&self) -> io::Result<File> {
         let name = self.temporary();
         let file = File::options().write(true).create_new(true).mode(0o600).open(&name)?;
+        let reading = File::open(&name)?;
         file.set_permissions(Permissions::from_mode(PLACEHOLDER_MODE))?;
-        Ok(file)
+        Ok(reading)
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn run(
         _ => {}
     }
     drop(theirs);
+    close_inherited();
     let (listener, program) = match receive(&ours).context("the supervisor did not start")? {
         (News::Started, program, Some(listener)) => (listener, program),
         (News::Refused, errno, _) => return Err(NotRun::NoListener(io::Error::from_raw_os_error(errno))),
@@ -174,6 +175,7 @@ fn supervise_program(
         Err(_) => return 1,
     };
     drop(ours);
+    close_inherited();
     // What the terminal sends is not meant for us.
     // SAFETY: no arguments.
     unsafe { libc::setsid() };
@@ -255,6 +257,22 @@ fn start_program(
 fn become_reaper() {
     // SAFETY: plain numbers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+/// Closes what was meant for the program: held open here, a pipe would never end. Ours are all marked to be closed on
+/// exec.
+fn close_inherited() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // SAFETY: plain numbers; a descriptor without this mark belongs to nothing of ours.
+        unsafe {
+            let flags = libc::fcntl(number, libc::F_GETFD);
+            if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+                libc::close(number);
+            }
+        }
+    }
 }
 
 fn detach(descriptors: &[i32]) {

@@ -9,7 +9,6 @@ use super::Supervisor;
 use super::listener::{Listener, Notification};
 use super::memory::Memory;
 use super::registers::{Registers, ptrace};
-use super::task::Task;
 use cvmfs_view::Errno;
 use libc::c_int;
 use std::io;
@@ -121,8 +120,6 @@ impl Supervisor {
 /// A thread that we hold, behind a system call that failed with `EINTR`. Dropped, it goes on from there.
 struct Stopped {
     tid: u32,
-    /// Its process.
-    process: u32,
     registers: Registers,
     mask: u64,
     held: bool,
@@ -137,7 +134,6 @@ impl Stopped {
     /// Fails without an answer to the notification if the thread may not be traced.
     fn seize(listener: &Listener, notification: &Notification) -> Result<Stopped, Errno> {
         let tid = notification.tid;
-        let process = Task::new(tid).process().unwrap_or(tid);
         ptrace(libc::PTRACE_SEIZE as _, tid, 0, libc::PTRACE_O_TRACESYSGOOD as usize).map_err(|error| {
             match error.raw_os_error() {
                 Some(libc::ESRCH) => Errno(libc::ESRCH),
@@ -151,12 +147,12 @@ impl Stopped {
         }
         listener.error(notification.id, libc::EINTR);
         // From here on the notification is answered: whatever fails, the program sees EINTR.
-        let event = wait(tid).map_err(lost)?;
+        let (_, event) = wait().map_err(lost)?;
         let registers = Registers::read(tid).map_err(lost)?;
         let mut mask = 0u64;
         let at = std::ptr::from_mut(&mut mask) as usize;
         ptrace(libc::PTRACE_GETSIGMASK as _, tid, size_of::<u64>(), at).map_err(lost)?;
-        let stopped = Stopped { tid, process, registers, mask, held: true };
+        let stopped = Stopped { tid, registers, mask, held: true };
         if event != Stop::Event || registers.result() != -i64::from(libc::EINTR) {
             return Err(Errno(libc::EINTR));
         }
@@ -196,15 +192,10 @@ impl Stopped {
         for _ in 0..2 {
             loop {
                 ptrace(libc::PTRACE_SYSCALL, self.tid, 0, 0).map_err(lost)?;
-                let stop = match wait(self.tid) {
-                    // A thread that runs another program becomes its process's first one.
-                    Err(error) if error.raw_os_error() == Some(libc::ECHILD) && self.process != self.tid => {
-                        self.tid = self.process;
-                        wait(self.tid)
-                    }
-                    stop => stop,
-                };
-                if stop.map_err(lost)? == Stop::Call {
+                let (tid, stop) = wait().map_err(lost)?;
+                // A thread that runs another program becomes its process's first one.
+                self.tid = tid;
+                if stop == Stop::Call {
                     break;
                 }
             }
@@ -245,28 +236,31 @@ enum Stop {
     Signal,
 }
 
-fn wait(tid: u32) -> io::Result<Stop> {
+/// Waits for the one thread that this thread of ours traces, and tells its number too.
+fn wait() -> io::Result<(u32, Stop)> {
     let mut status = 0;
-    loop {
+    let tid = loop {
         // SAFETY: room for a status.
-        if unsafe { libc::waitpid(tid as libc::pid_t, &mut status, libc::__WALL) } >= 0 {
-            break;
+        let found = unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::__WNOTHREAD) };
+        if found >= 0 {
+            break found as u32;
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
-    }
+    };
     if !libc::WIFSTOPPED(status) {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
-    Ok(if libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80 {
+    let stop = if libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80 {
         Stop::Call
     } else if status >> 16 == libc::PTRACE_EVENT_STOP {
         Stop::Event
     } else {
         Stop::Signal
-    })
+    };
+    Ok((tid, stop))
 }
 
 #[cfg(test)]

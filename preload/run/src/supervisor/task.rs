@@ -21,12 +21,6 @@ impl Task {
         Task { tid, memory: Memory(tid) }
     }
 
-    /// The process that it belongs to.
-    pub(super) fn process(&self) -> Option<u32> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.tid)).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
-    }
-
     /// The name of its working directory.
     pub(super) fn working_directory(&self) -> Option<Vec<u8>> {
         read_link(format!("/proc/{}/cwd", self.tid))
