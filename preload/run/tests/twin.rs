@@ -14,7 +14,8 @@ use common::{User, output};
 use cvmfs_tests::tools::require_tool;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 use tree::{FQRN, Published};
 
 /// Labels and results, in the order in which they were printed.
@@ -51,17 +52,34 @@ fn is_c(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "c")
 }
 
+/// Waits for a program, but not for ever.
+fn bounded(child: &mut Child) -> String {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.to_string();
+        }
+        if start.elapsed() > Duration::from_secs(120) {
+            child.kill().unwrap();
+            return "it hung".to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Runs a command, which must end well, and gives its lines. The directory for scratch files is new each time.
 fn ran(command: &mut Command, scratch: &Path) -> Lines {
     let _ = std::fs::remove_dir_all(scratch);
     std::fs::create_dir_all(scratch).unwrap();
     std::fs::set_permissions(scratch, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let out = command.arg(scratch).env("LC_ALL", "C").current_dir("/").stdin(std::process::Stdio::null()).output();
-    let out = out.unwrap();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+    // Files instead of pipes: what stays behind holds them open and is not waited for.
+    let [out, err] = ["out", "err"].map(|name| scratch.with_extension(name));
+    command.stdout(std::fs::File::create(&out).unwrap()).stderr(std::fs::File::create(&err).unwrap());
+    let child = command.arg(scratch).env("LC_ALL", "C").current_dir("/").stdin(std::process::Stdio::null()).spawn();
+    let status = bounded(&mut child.unwrap());
+    let [text, errors] = [out, err].map(|file| String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned());
     let end: String = text.lines().rev().take(5).map(|line| format!("\n    {line}")).collect();
-    assert!(text.ends_with("== end\n"), "it did not come to its end: {}, {errors}\nafter:{end}", out.status);
+    assert!(text.ends_with("== end\n"), "it did not come to its end: {status}, {errors}\nafter:{end}");
     lines(&text)
 }
 

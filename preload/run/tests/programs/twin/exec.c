@@ -122,7 +122,8 @@ static void searched(void) {
 
 static void spawned(void) {
     pid_t pid;
-#define SPAWN(call) do { fflush(stdout); errno = 0; pid = 0; int r_ = (call); say(#call, "%s", r_ ? error_name(r_) : "spawned"); if (r_ == 0) ended("end of " #call, pid); } while (0)
+/* It is said after the child has ended: both print. */
+#define SPAWN(call) do { fflush(stdout); errno = 0; pid = 0; int r_ = (call); if (r_ == 0) ended("end of " #call, pid); say(#call, "%s", r_ ? error_name(r_) : "spawned"); } while (0)
     SPAWN(posix_spawn(&pid, B "hello", NULL, NULL, words, some));
     SPAWN(posix_spawn(&pid, B "hello-static", NULL, NULL, words, nothing));
     SPAWN(posix_spawn(&pid, B "script", NULL, NULL, words, some));
