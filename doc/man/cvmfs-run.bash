@@ -34,7 +34,7 @@ _cvmfs__run() {
                     return 0
                     ;;
                 --mode)
-                    COMPREPLY=($(compgen -W "auto full preload" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto full shim preload" -- "${cur}"))
                     return 0
                     ;;
                 --serve)

@@ -1,6 +1,7 @@
 complete -c cvmfs-run -s o -d 'Set an official parameter, such as CVMFS_HTTP_PROXY; beats environment and configuration files' -r
 complete -c cvmfs-run -l mode -d 'How the program is made to see /cvmfs' -r -f -a "auto\t'The best that works here'
 full\t'A supervisor that answers system calls: all programs, static ones too'
+shim\t'The supervisor, and a small library that answers most calls inside of dynamically linked programs'
 preload\t'The preload library: dynamically linked glibc programs'"
 complete -c cvmfs-run -l serve -d 'Be the helper process that listens at this socket' -r -F
 complete -c cvmfs-run -l generate -d 'Write manual page and shell completions into this directory' -r -F

@@ -20,6 +20,11 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tree::Attached;
 
+/// A number that changes whenever a catalog is attached to some snapshot of this process.
+pub fn attachments() -> u64 {
+    tree::attachments()
+}
+
 /// Which revision a snapshot is, and how it was chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

@@ -5,7 +5,16 @@ use crate::Error;
 use crate::cache::Mapping;
 use crate::catalog::{check_mounted, check_root, content_hash, digest};
 use cvmfs_index::{Entry, Index, Layout, NestedKind, PathHasher, format};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+
+/// Catalogs attached in this process so far, in all snapshots.
+static ATTACHMENTS: AtomicU64 = AtomicU64::new(0);
+
+/// See [`super::attachments`].
+pub(super) fn attachments() -> u64 {
+    ATTACHMENTS.load(Ordering::Acquire)
+}
 
 /// Independent root catalogs that may be mounted inside each other: snapshots of snapshots lead nowhere.
 const MAX_BIND_DEPTH: u32 = 8;
@@ -66,6 +75,7 @@ impl Attached {
         let mapping = source.index(&reference)?;
         let attached = Attached::new(mapping, reference, None, 0, 0)?;
         check_root(&attached.index())?;
+        ATTACHMENTS.fetch_add(1, Ordering::Release);
         Ok(Arc::new(attached))
     }
 
@@ -159,7 +169,9 @@ impl Attached {
         };
         let attached = Attached::new(mapping, reference, above, salt, bind_depth)?;
         check_mounted(&nested, &attached.index())?;
-        Ok(Some(slot.get_or_init(|| Arc::new(attached)).clone()))
+        let attached = slot.get_or_init(|| Arc::new(attached)).clone();
+        ATTACHMENTS.fetch_add(1, Ordering::Release);
+        Ok(Some(attached))
     }
 
     /// Path of one of this catalog's entries inside the repository: empty for the root, else starting with a slash.

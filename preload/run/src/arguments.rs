@@ -66,6 +66,8 @@ pub(crate) enum Mode {
     Auto,
     /// A supervisor that answers system calls: all programs, static ones too
     Full,
+    /// The supervisor, and a small library that answers most calls inside of dynamically linked programs
+    Shim,
     /// The preload library: dynamically linked glibc programs
     Preload,
 }

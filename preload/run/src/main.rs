@@ -57,11 +57,12 @@ fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
     }
     session::settle(arguments)?;
     if arguments.mode != Mode::Preload {
-        match launch::run(session::supervisor(arguments)?, &[], command) {
+        let (supervisor, environment) = session::supervisor(arguments, arguments.mode != Mode::Full)?;
+        match launch::run(supervisor, &environment, command) {
             Ok(code) => return Ok(code),
             Err(NotRun::Failed(error)) => return Err(error),
-            Err(NotRun::NoListener(error)) if arguments.mode == Mode::Full => {
-                return Err(error).context("this node gives no seccomp listener, which --mode=full needs");
+            Err(NotRun::NoListener(error)) if arguments.mode != Mode::Auto => {
+                return Err(error).context("this node gives no seccomp listener, which this mode needs");
             }
             Err(NotRun::NoListener(error)) => {
                 if arguments.verbose {

@@ -233,7 +233,7 @@ impl Helper {
                         identity: snapshot.identity().clone(),
                         presentation: repository.presentation().clone(),
                         objects,
-                        indexes: mappable(&repository),
+                        indexes: view::mappable(&repository),
                     }))
                 }
             },
@@ -241,7 +241,7 @@ impl Helper {
                 let repository = self.of(&fqrn)?;
                 let mapping = repository.snapshot().source().index(&catalog)?;
                 let name = Key::Index(catalog.hash).file_name();
-                Reply::File(match mappable(&repository) {
+                Reply::File(match view::mappable(&repository) {
                     Some(indexes) => indexes.join(name),
                     // A network file system: its bytes must not be mapped into programs of others.
                     None => self.copy(&mapping, &name)?,
@@ -281,13 +281,6 @@ impl Helper {
 
 fn remote(error: &std::io::Error) -> Error {
     Error::Remote { message: error.to_string(), errno: error.raw_os_error().unwrap_or(libc::EIO) }
-}
-
-/// The directory of indexes, if programs may map what is in it.
-fn mappable(repository: &Repository) -> Option<PathBuf> {
-    let cache = repository.cache();
-    let local = cache.capabilities().local_file_system;
-    cache.workspace().filter(|_| local).map(|workspace| workspace.join("indexes"))
 }
 
 fn wait_for(listener: &UnixListener, time: Duration) {

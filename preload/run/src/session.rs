@@ -1,6 +1,7 @@
 //! Parameters, library and helper for one run.
 
 use crate::arguments::Arguments;
+use crate::supervisor::publish::Publisher;
 use crate::supervisor::{SESSION_LINK, Supervisor};
 use anyhow::{Context as _, anyhow, bail};
 use cvmfs_helper::{Endpoint, LIBRARY_VARIABLE, PROGRAM_VARIABLE, Reply, Request, SOCKET_VARIABLE, VIEW_VARIABLE};
@@ -11,6 +12,7 @@ use libcvmfs::config::{Loader, Sources};
 use libcvmfs::demo;
 use libcvmfs::repository::SharedPacEvaluator;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,13 +41,8 @@ impl Session {
             eprintln!("cvmfs-run: helper {}, log {}", endpoint.socket().display(), endpoint.log_file().display());
             eprintln!("cvmfs-run: view {}", view.display());
         }
-        let mut preload = library.into_os_string();
-        if let Some(before) = std::env::var_os("LD_PRELOAD").filter(|list| !list.is_empty()) {
-            preload.push(":");
-            preload.push(before);
-        }
         let environment = vec![
-            ("LD_PRELOAD".into(), preload),
+            ("LD_PRELOAD".into(), preload_list(&library)),
             (SOCKET_VARIABLE.into(), endpoint.socket().into()),
             (VIEW_VARIABLE.into(), view.into()),
             (PROGRAM_VARIABLE.into(), program.clone().into()),
@@ -68,8 +65,9 @@ pub(crate) fn settle(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A supervisor for the parameters in the environment.
-pub(crate) fn supervisor(arguments: &Arguments) -> anyhow::Result<Supervisor> {
+/// A supervisor for the parameters in the environment, and the variables that its programs need. With `shim`, they get
+/// the library that answers inside of them what it can.
+pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(Supervisor, Environment)> {
     let pac: SharedPacEvaluator = Arc::new(PacEngine::default());
     let client = Client::new(ClientSettings { pac: Some(pac), ..ClientSettings::from_process() })?;
     let directory = crate::view::directory()?;
@@ -82,7 +80,54 @@ pub(crate) fn supervisor(arguments: &Arguments) -> anyhow::Result<Supervisor> {
     if unsafe { libc::getrandom(cookie.as_mut_ptr().cast(), cookie.len(), 0) } != 8 {
         bail!("no random numbers: {}", std::io::Error::last_os_error());
     }
-    Ok(Supervisor::new(client, view, u64::from_ne_bytes(cookie)))
+    let cookie = u64::from_ne_bytes(cookie);
+    let mut environment = Vec::new();
+    let mut publisher = None;
+    if shim {
+        let library = unpacked_shim(&view)?;
+        let list = preload_list(&library);
+        let page = cvmfs_helper::endpoint::private_directory()?.join(format!("control-{cookie:016x}"));
+        // The official client's shared caches are the only ones whose objects others may write.
+        let read_only = client.common_config()?.text(&libcvmfs::config::table::ALIEN_CACHE)?.is_none();
+        let mount_dir = client.namespace().mount_dir();
+        let created = Publisher::create(&page, cookie, mount_dir, &view, list.as_encoded_bytes(), read_only)?;
+        if arguments.verbose {
+            eprintln!("cvmfs-run: shim {}, control page {}", library.display(), page.display());
+        }
+        environment = vec![("LD_PRELOAD".into(), list), (CONTROL_VARIABLE.into(), created.variable())];
+        publisher = Some(created);
+    }
+    Ok((Supervisor::new(client, view, cookie, publisher), environment))
+}
+
+/// Variables for a program.
+pub(crate) type Environment = Vec<(OsString, OsString)>;
+
+const CONTROL_VARIABLE: &str = "CVMFS_RUN_CONTROL";
+
+/// The shim's file, named by its content, written where it is missing.
+fn unpacked_shim(view: &View) -> anyhow::Result<PathBuf> {
+    let bytes = cvmfs_shim_embed::LIBRARY;
+    let name = format!(".shim-{}.so", &blake3::hash(bytes).to_hex()[..16]);
+    let path = Path::new(std::ffi::OsStr::from_bytes(view.prefix())).join(name);
+    if path.to_string_lossy().contains([':', ' ']) {
+        bail!("{}: the loader takes no preloaded library whose path has a colon or a space", path.display());
+    }
+    if !path.exists() {
+        let written = view.write_program(&path, |file| std::io::Write::write_all(file, bytes));
+        written.with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(path)
+}
+
+/// The list of libraries to preload, with what was there.
+fn preload_list(library: &Path) -> OsString {
+    let mut list = library.as_os_str().to_owned();
+    if let Some(before) = std::env::var_os("LD_PRELOAD").filter(|list| !list.is_empty()) {
+        list.push(":");
+        list.push(before);
+    }
+    list
 }
 
 /// Whether this process runs under a supervisor already, which serves what it starts as well.

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use libcvmfs::config::{Loader, Sources};
+use libcvmfs::repository::Repository;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -27,4 +28,11 @@ pub(crate) fn directory() -> anyhow::Result<PathBuf> {
             make(&other).with_context(|| format!("making a view in {}", other.display()))
         }
     }
+}
+
+/// The directory of indexes, if programs may map what is in it.
+pub(crate) fn mappable(repository: &Repository) -> Option<PathBuf> {
+    let cache = repository.cache();
+    let local = cache.capabilities().local_file_system;
+    cache.workspace().filter(|_| local).map(|workspace| workspace.join("indexes"))
 }

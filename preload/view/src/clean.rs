@@ -26,7 +26,9 @@ impl View {
     /// are listed by the kernel the names stay, for content that would have to be fetched again.
     pub fn clean(&self) {
         let mut files: HashMap<(u64, u64), Names> = HashMap::new();
-        let mut waiting = vec![PathBuf::from(OsStr::from_bytes(self.prefix()))];
+        // Files at the top are tools of ours, and no contents.
+        let top = PathBuf::from(OsStr::from_bytes(self.prefix()));
+        let mut waiting = vec![top.clone()];
         while let Some(directory) = waiting.pop() {
             let filled = fs::metadata(&directory).is_ok_and(|found| found.mode() & 0o7777 == FILLED);
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
@@ -35,7 +37,7 @@ impl View {
                     if !OTHER.iter().any(|other| entry.file_name() == *other) {
                         waiting.push(entry.path());
                     }
-                } else if found.is_file() && found.mode() & 0o7777 != PLACEHOLDER_MODE {
+                } else if directory != top && found.is_file() && found.mode() & 0o7777 != PLACEHOLDER_MODE {
                     let file = files.entry((found.dev(), found.ino())).or_default();
                     file.links = found.nlink();
                     file.names.push((entry.path(), filled));

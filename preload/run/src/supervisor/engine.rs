@@ -120,6 +120,7 @@ impl Engine {
             for repository in self.supervisor.client.mounted() {
                 repository.fresh_snapshot();
             }
+            self.supervisor.publish();
             if cleaned.elapsed() > CLEAN_EVERY {
                 self.supervisor.view.clean();
                 cleaned = Instant::now();
@@ -138,6 +139,8 @@ impl Supervisor {
     }
 
     fn finish(&self, listener: &Listener, notification: &Notification, outcome: Outcome) {
+        // Before the answer: the next call should find it already.
+        self.publish();
         let id = notification.id;
         match outcome {
             Ok(Answer::Resume) => listener.resume(id),

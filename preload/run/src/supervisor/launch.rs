@@ -192,6 +192,7 @@ fn supervise_program(
     reap(program, &news);
     // Everybody who could ask is gone, or will ask no more.
     let _ = leader.join();
+    supervisor.end();
     0
 }
 

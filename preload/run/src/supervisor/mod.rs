@@ -13,6 +13,7 @@
 //! | [`task`], [`memory`] | the program as the kernel shows it |
 //! | [`locate`] | where a path leads |
 //! | [`open`], [`tell`], [`change`], [`execute`], [`elf`] | the answers |
+//! | [`publish`] | telling the shims what is mounted |
 //! | [`rerun`] | making a call again with other arguments |
 //! | [`report`] | what the user is told |
 
@@ -27,6 +28,7 @@ mod listener;
 mod locate;
 mod memory;
 mod open;
+pub(crate) mod publish;
 mod registers;
 mod report;
 mod rerun;
@@ -40,6 +42,7 @@ use libcvmfs::namespace::Node;
 use libcvmfs::snapshot::Snapshot;
 use listener::Notification;
 use parking_lot::RwLock;
+use publish::Publisher;
 use rerun::Rerun;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -57,6 +60,8 @@ pub(crate) struct Supervisor {
     cookie: u64,
     /// The snapshots that have names in the view, by key: what was opened stays what it is.
     snapshots: RwLock<HashMap<String, Arc<Snapshot>>>,
+    /// None: the programs have no shim.
+    publisher: Option<Publisher>,
 }
 
 /// How a call ends.
@@ -74,9 +79,23 @@ enum Answer {
 type Outcome = Result<Answer, Refusal>;
 
 impl Supervisor {
-    pub(crate) fn new(client: Client, view: View, cookie: u64) -> Supervisor {
+    pub(crate) fn new(client: Client, view: View, cookie: u64, publisher: Option<Publisher>) -> Supervisor {
         let caller = libcvmfs::identity::of_process();
-        Supervisor { client, view, caller, cookie, snapshots: RwLock::default() }
+        Supervisor { client, view, caller, cookie, snapshots: RwLock::default(), publisher }
+    }
+
+    /// Nobody is left.
+    fn end(&self) {
+        if let Some(publisher) = &self.publisher {
+            publisher.remove();
+        }
+    }
+
+    /// Tells the shims what was mounted since the last time.
+    fn publish(&self) {
+        if let Some(publisher) = &self.publisher {
+            publisher.refresh(&self.client);
+        }
     }
 
     fn answer(&self, notification: &Notification) -> Outcome {

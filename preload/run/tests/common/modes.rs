@@ -20,6 +20,9 @@ pub(crate) const PRELOAD: Mode = Mode { name: "preload", serves_static: false };
 /// The supervisor alone.
 pub(crate) const FULL: Mode = Mode { name: "full", serves_static: true };
 
+/// The supervisor, with the shim in the programs.
+pub(crate) const SHIM: Mode = Mode { name: "shim", serves_static: true };
+
 thread_local! {
     static CURRENT: Cell<&'static str> = const { Cell::new("preload") };
 }
@@ -31,7 +34,7 @@ pub(crate) fn current() -> &'static str {
 
 /// Runs a test once in each mode.
 pub(crate) fn in_every_mode(test: impl Fn()) {
-    for mode in [PRELOAD, FULL] {
+    for mode in [PRELOAD, FULL, SHIM] {
         eprintln!("--mode={}", mode.name);
         CURRENT.set(mode.name);
         test();
@@ -45,9 +48,9 @@ pub(crate) fn modes() -> Vec<Mode> {
     // The supervisor's differences are being settled; it is tried when it is named.
     let wanted = |mode: &Mode| match &wanted {
         Some(list) => list.split(',').any(|name| name == mode.name),
-        None => *mode != FULL,
+        None => *mode == PRELOAD,
     };
-    [PRELOAD, FULL].into_iter().filter(wanted).collect()
+    [PRELOAD, FULL, SHIM].into_iter().filter(wanted).collect()
 }
 
 /// The modes in which static programs see `/cvmfs`.
