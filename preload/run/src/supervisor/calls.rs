@@ -1,6 +1,6 @@
 //! The system calls that concern paths: one table, from number and arguments to what is asked.
 
-use libc::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CREAT, O_TRUNC, O_WRONLY, c_int};
+use libc::{AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, O_CREAT, O_TRUNC, O_WRONLY, c_int};
 
 /// The architecture that the filter looks for (`AUDIT_ARCH_*`).
 #[cfg(target_arch = "x86_64")]
@@ -92,10 +92,12 @@ pub(super) enum Call {
     /// Makes a name.
     Make {
         at: At,
+        directory: bool,
     },
     /// Removes a name.
     Remove {
         at: At,
+        directory: bool,
     },
     Rename {
         from: At,
@@ -210,19 +212,19 @@ table! {
     SYS_inotify_add_watch(a) => Watch { at: here(a[1]), descriptor: fd(a[0]), mask: a[2] as u32 };
     SYS_name_to_handle_at(a) => Handle { of: Object::Path(at(a[0], a[1]), handle_flags(fd(a[4]))) };
     #[cfg(target_arch = "x86_64")]
-    SYS_mkdir(a) => Make { at: here(a[0]) };
-    SYS_mkdirat(a) => Make { at: at(a[0], a[1]) };
+    SYS_mkdir(a) => Make { at: here(a[0]), directory: true };
+    SYS_mkdirat(a) => Make { at: at(a[0], a[1]), directory: true };
     #[cfg(target_arch = "x86_64")]
-    SYS_mknod(a) => Make { at: here(a[0]) };
-    SYS_mknodat(a) => Make { at: at(a[0], a[1]) };
+    SYS_mknod(a) => Make { at: here(a[0]), directory: false };
+    SYS_mknodat(a) => Make { at: at(a[0], a[1]), directory: false };
     #[cfg(target_arch = "x86_64")]
-    SYS_symlink(a) => Make { at: here(a[1]) };
-    SYS_symlinkat(a) => Make { at: at(a[1], a[2]) };
+    SYS_symlink(a) => Make { at: here(a[1]), directory: false };
+    SYS_symlinkat(a) => Make { at: at(a[1], a[2]), directory: false };
     #[cfg(target_arch = "x86_64")]
-    SYS_unlink(a) => Remove { at: here(a[0]) };
-    SYS_unlinkat(a) => Remove { at: at(a[0], a[1]) };
+    SYS_unlink(a) => Remove { at: here(a[0]), directory: false };
+    SYS_unlinkat(a) => Remove { at: at(a[0], a[1]), directory: fd(a[2]) & AT_REMOVEDIR != 0 };
     #[cfg(target_arch = "x86_64")]
-    SYS_rmdir(a) => Remove { at: here(a[0]) };
+    SYS_rmdir(a) => Remove { at: here(a[0]), directory: true };
     #[cfg(target_arch = "x86_64")]
     SYS_rename(a) => Rename { from: here(a[0]), to: here(a[1]) };
     SYS_renameat(a) => Rename { from: at(a[0], a[1]), to: at(a[2], a[3]) };

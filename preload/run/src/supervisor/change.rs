@@ -8,32 +8,48 @@ use super::calls::{At, Object};
 use super::listener::Notification;
 use super::locate::{Place, last_link};
 use super::task::Task;
-use super::{Answer, Outcome, Supervisor};
-use cvmfs_view::{Errno, Refusal};
+use super::{Answer, Outcome, Supervisor, early};
+use cvmfs_view::{Errno, Refusal, verdict};
 use libc::c_int;
-use libcvmfs::namespace::{FileKind, LastLink};
+use libcvmfs::namespace::{FileKind, LastLink, Node};
 use std::os::unix::ffi::OsStrExt as _;
 
 const READ_ONLY: Refusal = Refusal::Error(Errno(libc::EROFS));
 
 impl Supervisor {
-    pub(super) fn make(&self, task: &Task, at: At, notification: &Notification) -> Outcome {
+    pub(super) fn make(&self, task: &Task, at: At, directory: bool, notification: &Notification) -> Outcome {
         let path = task.memory.path(at.path)?;
-        match self.locate_path(task, at.dir, &path, LastLink::Keep) {
+        // A slash at the end does not make the kernel follow a link here.
+        match self.locate_path(task, at.dir, without_slashes(&path), LastLink::Keep) {
             Ok(Place::Ours(_)) => Err(Errno(libc::EEXIST).into()),
             Ok(place) => Ok(self.elsewhere(place, notification, at)),
             Err(Refusal::Error(Errno(libc::ENOENT))) => match self.parent(task, at.dir, &path)? {
-                Place::Ours(_) => Err(READ_ONLY),
+                Place::Ours(parent) => {
+                    self.may_search(&parent)?;
+                    let only_directories = path.ends_with(b"/") && !directory;
+                    Err(if only_directories { Errno(libc::ENOENT).into() } else { READ_ONLY })
+                }
                 place => Ok(self.elsewhere(place, notification, at)),
             },
             Err(refusal) => Err(refusal),
         }
     }
 
-    pub(super) fn remove(&self, task: &Task, at: At, notification: &Notification) -> Outcome {
+    pub(super) fn remove(&self, task: &Task, at: At, directory: bool, notification: &Notification) -> Outcome {
         let path = task.memory.path(at.path)?;
+        if path.is_empty() {
+            return Err(Errno(libc::ENOENT).into());
+        }
         match self.parent(task, at.dir, &path)? {
-            Place::Ours(_) => Err(READ_ONLY),
+            Place::Ours(parent) => {
+                self.may_search(&parent)?;
+                Err(match last_name(&path) {
+                    b"." | b".." if !directory => Errno(libc::EISDIR).into(),
+                    b"." => Errno(libc::EINVAL).into(),
+                    b".." => Errno(libc::ENOTEMPTY).into(),
+                    _ => READ_ONLY,
+                })
+            }
             // The name itself may be a link of ours that leads out: the link is what is meant.
             Place::Elsewhere(_) | Place::Native => match self.locate_path(task, at.dir, &path, LastLink::Keep) {
                 Ok(Place::Ours(_)) => Err(Errno(libc::EBUSY).into()),
@@ -45,55 +61,85 @@ impl Supervisor {
     }
 
     pub(super) fn rename(&self, task: &Task, from: At, to: At) -> Outcome {
-        self.two_names(task, from, to)
-    }
-
-    pub(super) fn link(&self, task: &Task, from: At, to: At, flags: c_int) -> Outcome {
-        if flags & libc::AT_EMPTY_PATH != 0 && task.memory.path(from.path)?.is_empty() {
-            return match (self.locate_descriptor(task, from.dir)?, self.is_inside(task, to)?) {
-                (Place::Native, false) => Ok(Answer::Resume),
-                (Place::Ours(_), true) => Err(READ_ONLY),
-                _ => Err(Errno(libc::EXDEV).into()),
-            };
-        }
-        // Unlike a rename, a link needs what it is to be made of, and a name that is free.
-        let last = if flags & libc::AT_SYMLINK_FOLLOW != 0 { LastLink::Follow } else { LastLink::Keep };
-        self.locate(task, from, last)?;
-        match self.locate(task, to, LastLink::Keep) {
-            Ok(Place::Ours(_)) => Err(Errno(libc::EEXIST).into()),
-            Ok(_) | Err(Refusal::Error(Errno(libc::ENOENT))) => self.two_names(task, from, to),
-            Err(refusal) => Err(refusal),
-        }
-    }
-
-    fn two_names(&self, task: &Task, from: At, to: At) -> Outcome {
-        match (self.is_inside(task, from)?, self.is_inside(task, to)?) {
-            (false, false) => Ok(Answer::Resume),
-            (true, true) => Err(READ_ONLY),
+        match (self.holder(task, from)?, self.holder(task, to)?) {
+            (None, None) => Ok(Answer::Resume),
+            (Some(from_device), Some(to_device)) if from_device == to_device => {
+                for at in [from, to] {
+                    if matches!(last_name(&task.memory.path(at.path)?), b"." | b"..") {
+                        return Err(Errno(libc::EBUSY).into());
+                    }
+                }
+                Err(READ_ONLY)
+            }
             _ => Err(Errno(libc::EXDEV).into()),
         }
     }
 
-    /// Whether a name is, or would be, in a directory of the tree.
-    fn is_inside(&self, task: &Task, at: At) -> Result<bool, Refusal> {
+    pub(super) fn link(&self, task: &Task, from: At, to: At, flags: c_int) -> Outcome {
+        // Unlike a rename, a link needs what it is to be made of, and a name that is free.
+        let empty = flags & libc::AT_EMPTY_PATH;
+        let last = if flags & libc::AT_SYMLINK_FOLLOW != 0 { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+        if empty == 0 && task.memory.path(from.path)?.is_empty() {
+            return Err(Errno(libc::ENOENT).into());
+        }
+        let ours = matches!(self.object(task, Object::Path(from, empty | last))?, Place::Ours(_));
+        let path = task.memory.path(to.path)?;
+        match self.locate_path(task, to.dir, without_slashes(&path), LastLink::Keep) {
+            Ok(Place::Ours(_)) => return Err(Errno(libc::EEXIST).into()),
+            Ok(_) | Err(Refusal::Error(Errno(libc::ENOENT))) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        match self.holder(task, to)? {
+            // The kernel asks whether the new name can be made before it compares the file systems.
+            Some(_) if path.ends_with(b"/") => Err(Errno(libc::ENOENT).into()),
+            Some(_) => Err(READ_ONLY),
+            None if ours => Err(Errno(libc::EXDEV).into()),
+            None => Ok(Answer::Resume),
+        }
+    }
+
+    /// The device of the directory of the tree in which a name is, or would be; `None`: it is a native one.
+    fn holder(&self, task: &Task, at: At) -> Result<Option<u64>, Refusal> {
         let path = task.memory.path(at.path)?;
         if path.is_empty() {
-            return Ok(false);
+            return Err(Errno(libc::ENOENT).into());
         }
-        Ok(matches!(self.parent(task, at.dir, &path)?, Place::Ours(_)))
+        if !path.starts_with(b"/") && at.dir != libc::AT_FDCWD && task.descriptor(at.dir).is_none() {
+            return Err(Errno(libc::EBADF).into());
+        }
+        match self.parent(task, at.dir, &path)? {
+            Place::Ours(parent) => {
+                self.may_search(&parent)?;
+                Ok(Some(parent.attributes().dev))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn may_search(&self, directory: &Node) -> Result<(), Refusal> {
+        let permitted = verdict::permits(directory, &self.caller, libc::X_OK);
+        if permitted { Ok(()) } else { Err(Errno(libc::EACCES).into()) }
     }
 
     pub(super) fn alter(&self, task: &Task, of: Object, notification: &Notification) -> Outcome {
         match of {
+            // One that is only a path is not good enough: the kernel says so.
+            Object::Descriptor(fd) if task.is_path_only(fd) => Ok(Answer::Resume),
             Object::Descriptor(_) => match self.object(task, of)? {
                 Place::Ours(_) => Err(READ_ONLY),
                 _ => Ok(Answer::Resume),
             },
             Object::Path(at, _) => match self.object(task, of)? {
+                Place::Ours(_) if !self.times_make_sense(task, notification) => Err(Errno(libc::EINVAL).into()),
                 Place::Ours(_) => Err(READ_ONLY),
                 place => Ok(self.elsewhere(place, notification, at)),
             },
         }
+    }
+
+    fn times_make_sense(&self, task: &Task, notification: &Notification) -> bool {
+        let [_, _, times, ..] = notification.arguments;
+        libc::c_long::from(notification.number) != libc::SYS_utimensat || early::are_times(task.memory, times)
     }
 
     pub(super) fn truncate(&self, task: &Task, at: At, notification: &Notification) -> Outcome {
@@ -136,4 +182,16 @@ impl Supervisor {
             _ => Answer::Resume,
         }
     }
+}
+
+/// A path without slashes at its end; the root stays.
+fn without_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|&b| b != b'/').map_or(path.len().min(1), |last| last + 1);
+    path.get(..end).unwrap_or_default()
+}
+
+/// The last name of a path, empty for the root.
+fn last_name(path: &[u8]) -> &[u8] {
+    let path = without_slashes(path);
+    path.rsplit(|&b| b == b'/').next().unwrap_or_default()
 }

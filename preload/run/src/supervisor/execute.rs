@@ -110,6 +110,10 @@ impl Supervisor {
     }
 
     fn may_run(&self, node: &Node) -> Result<(), Refusal> {
+        if node.kind() == FileKind::Symlink {
+            // Only with AT_SYMLINK_NOFOLLOW.
+            return Err(Errno(libc::ELOOP).into());
+        }
         let runnable = node.kind() == FileKind::Regular
             && node.attributes().mode & 0o111 != 0
             && verdict::permits(node, &self.caller, libc::X_OK);

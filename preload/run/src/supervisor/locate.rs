@@ -173,7 +173,8 @@ impl Supervisor {
             if let Some(name) = task.kernel_link(&path)
                 && name::split(self.view.prefix(), &name).is_some()
             {
-                return self.locate_ours(task, &name, last);
+                // It leads to what is open, also if that is a link.
+                return self.locate_ours(task, &name, LastLink::Keep);
             }
         } else if let Some(slash) = path.iter().rposition(|&b| b == b'/')
             && let Some(name) = task.kernel_link(path.get(..slash).unwrap_or_default())

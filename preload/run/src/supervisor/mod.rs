@@ -9,6 +9,7 @@
 //! | [`launch`] | the processes: launcher, supervisor, program |
 //! | [`filter`], [`listener`] | the kernel's interface |
 //! | [`calls`] | numbers and arguments of the calls: what is asked |
+//! | [`early`] | calls that the kernel settles before it looks at a path |
 //! | [`engine`] | one leader that answers what is at hand, workers for what has to be waited for |
 //! | [`task`], [`memory`] | the program as the kernel shows it |
 //! | [`locate`] | where a path leads |
@@ -19,6 +20,7 @@
 
 mod calls;
 mod change;
+mod early;
 mod elf;
 mod engine;
 mod execute;
@@ -103,6 +105,9 @@ impl Supervisor {
         let Some(call) = calls::decode(notification.number, &notification.arguments) else {
             return Ok(Answer::Resume);
         };
+        if early::is_settled(notification.number, &notification.arguments, task.memory) {
+            return Ok(Answer::Resume);
+        }
         match self.dispatch(&task, call, notification) {
             // Not even the path can be read: the process does not want to be looked at, and the kernel serves it.
             Err(Refusal::Error(Errno(libc::EPERM))) if task.memory.word(notification.arguments[1] & !7).is_err() => {
@@ -132,8 +137,8 @@ impl Supervisor {
             Call::Execute { at, arguments, environment: _, flags } => {
                 self.execute(task, at, arguments, flags, notification)
             }
-            Call::Make { at } => self.make(task, at, notification),
-            Call::Remove { at } => self.remove(task, at, notification),
+            Call::Make { at, directory } => self.make(task, at, directory, notification),
+            Call::Remove { at, directory } => self.remove(task, at, directory, notification),
             Call::Rename { from, to } => self.rename(task, from, to),
             Call::Link { from, to, flags } => self.link(task, from, to, flags),
             Call::Truncate { at } => self.truncate(task, at, notification),

@@ -14,7 +14,13 @@ use rustix::fs::{CWD, Mode, OFlags};
 use std::os::unix::ffi::OsStrExt as _;
 
 /// Flags of an open that still mean something when everything is settled.
-const KEPT: c_int = libc::O_NONBLOCK | libc::O_DIRECT | libc::O_NOATIME | libc::O_LARGEFILE | libc::O_DIRECTORY;
+const KEPT: c_int = libc::O_NONBLOCK
+    | libc::O_DIRECT
+    | libc::O_NOATIME
+    | libc::O_LARGEFILE
+    | libc::O_DIRECTORY
+    | libc::O_APPEND
+    | libc::O_SYNC;
 
 impl Supervisor {
     pub(super) fn open(&self, task: &Task, at: At, flags: c_int, mode: u32, notification: &Notification) -> Outcome {
@@ -22,9 +28,19 @@ impl Supervisor {
         if verdict::creates(flags) && has(libc::O_DIRECTORY) && !has(libc::O_TMPFILE) {
             return Ok(Answer::Resume);
         }
+        if has(libc::O_TMPFILE) && !verdict::writes(flags) {
+            return Ok(Answer::Resume);
+        }
         let exclusive = verdict::creates(flags) && has(libc::O_EXCL);
         let last = if has(libc::O_NOFOLLOW) || exclusive { LastLink::Keep } else { LastLink::Follow };
         let path = task.memory.path(at.path)?;
+        if verdict::creates(flags)
+            && path.ends_with(b"/")
+            && let Place::Ours(_) = self.parent(task, at.dir, &path)?
+        {
+            // Before the kernel looks at the name: a directory is not made by opening it.
+            return Err(Errno(libc::EISDIR).into());
+        }
         let node = match self.locate_path(task, at.dir, &path, last) {
             Ok(Place::Ours(node)) => node,
             Ok(Place::Native) => return Ok(Answer::Resume),
@@ -49,15 +65,25 @@ impl Supervisor {
                 Rerun::brief(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags, 0, 0, 0]).with_string(1, &name),
             ));
         }
-        if !verdict::permits(&node, &self.caller, libc::R_OK) {
+        // Only pipes and the like get here when they are to be written to.
+        let wanted = match flags & libc::O_ACCMODE {
+            libc::O_RDONLY => libc::R_OK,
+            libc::O_WRONLY => libc::W_OK,
+            _ => libc::R_OK | libc::W_OK,
+        };
+        if !verdict::permits(&node, &self.caller, wanted) {
             return Err(Errno(libc::EACCES).into());
+        }
+        let (user, _) = self.caller;
+        if has(libc::O_NOATIME) && user != 0 && user != node.attributes().uid {
+            return Err(Errno(libc::EPERM).into());
         }
         let kept = OFlags::from_bits_retain((flags & KEPT) as u32);
         self.keep(&node);
         let file = match node.kind() {
             FileKind::Directory => {
                 self.view.fill(&node)?;
-                let flags = kept | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                let flags = kept | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                 rustix::fs::openat(CWD, self.view.name(&node), flags, Mode::empty()).map_err(Errno::from)?
             }
             FileKind::Regular => self.view.open(&node, kept)?,
@@ -83,6 +109,13 @@ impl Supervisor {
         task.memory.read(how.address, &mut bytes)?;
         let word = |at: usize| bytes[at..at + 8].try_into().map(u64::from_ne_bytes).unwrap_or_default();
         (wanted.flags, wanted.mode, wanted.resolve) = (word(0), word(8), word(16));
+        // What the kernel does not know it refuses, and a mode without anything to make.
+        const RESOLVE: u64 = 0x3f;
+        let makes = (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
+        let mode_for_nothing = wanted.mode != 0 && wanted.flags & makes == 0;
+        if wanted.flags >> 32 != 0 || wanted.resolve & !RESOLVE != 0 || mode_for_nothing {
+            return Ok(Answer::Resume);
+        }
         let place = self.locate(task, at, LastLink::Keep);
         match place {
             // What the kernel would find without us it finds with all its rules.

@@ -31,6 +31,14 @@ impl Task {
         read_link(format!("/proc/{}/fd/{fd}", self.tid))
     }
 
+    /// Whether one of its descriptors was opened with `O_PATH`.
+    pub(super) fn is_path_only(&self, fd: i32) -> bool {
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", self.tid)) else { return false };
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+        flags.is_some_and(|flags| flags & libc::O_PATH != 0)
+    }
+
     /// A path in which `/proc/self`, `/proc/thread-self`, `/dev/fd` and `/dev/stdin` mean this thread and not us.
     pub(super) fn own(&self, path: &[u8]) -> Vec<u8> {
         let process = format!("/proc/{}", self.tid);
