@@ -1,7 +1,7 @@
 //! Parameters, library and helper for one run.
 
 use crate::arguments::Arguments;
-use crate::supervisor::publish::Publisher;
+use crate::supervisor::publish::{PAGE, Publisher};
 use crate::supervisor::{SESSION_LINK, Supervisor};
 use anyhow::{Context as _, anyhow, bail};
 use cvmfs_helper::{Endpoint, LIBRARY_VARIABLE, PROGRAM_VARIABLE, Reply, Request, SOCKET_VARIABLE, VIEW_VARIABLE};
@@ -11,7 +11,7 @@ use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::config::{Loader, Sources};
 use libcvmfs::demo;
 use libcvmfs::repository::SharedPacEvaluator;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ impl Session {
             eprintln!("cvmfs-run: view {}", view.display());
         }
         let environment = vec![
-            ("LD_PRELOAD".into(), preload_list(&library)),
+            ("LD_PRELOAD".into(), preload_list(&library, Place::First)),
             (SOCKET_VARIABLE.into(), endpoint.socket().into()),
             (VIEW_VARIABLE.into(), view.into()),
             (PROGRAM_VARIABLE.into(), program.clone().into()),
@@ -85,12 +85,11 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
     let mut publisher = None;
     if shim {
         let library = unpacked_shim(&view)?;
-        let list = preload_list(&library);
-        let page = cvmfs_helper::endpoint::private_directory()?.join(format!("control-{cookie:016x}"));
-        // The official client's shared caches are the only ones whose objects others may write.
-        let read_only = client.common_config()?.text(&libcvmfs::config::table::ALIEN_CACHE)?.is_none();
+        // After the user's own libraries: it would not ask them.
+        let list = preload_list(&library, Place::Last);
+        let page = cvmfs_helper::endpoint::private_directory()?.join(format!("{PAGE}{cookie:016x}"));
         let mount_dir = client.namespace().mount_dir();
-        let created = Publisher::create(&page, cookie, mount_dir, &view, list.as_encoded_bytes(), read_only)?;
+        let created = Publisher::create(&page, cookie, mount_dir, &view, list.as_encoded_bytes())?;
         if arguments.verbose {
             eprintln!("cvmfs-run: shim {}, control page {}", library.display(), page.display());
         }
@@ -120,14 +119,21 @@ fn unpacked_shim(view: &View) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Where in the list of libraries to preload ours is.
+enum Place {
+    First,
+    Last,
+}
+
 /// The list of libraries to preload, with what was there.
-fn preload_list(library: &Path) -> OsString {
-    let mut list = library.as_os_str().to_owned();
-    if let Some(before) = std::env::var_os("LD_PRELOAD").filter(|list| !list.is_empty()) {
-        list.push(":");
-        list.push(before);
-    }
-    list
+fn preload_list(library: &Path, place: Place) -> OsString {
+    let before = std::env::var_os("LD_PRELOAD").filter(|list| !list.is_empty());
+    let parts = match (before, place) {
+        (None, _) => return library.into(),
+        (Some(before), Place::First) => [library.into(), before],
+        (Some(before), Place::Last) => [before, library.into()],
+    };
+    parts.join(OsStr::new(":"))
 }
 
 /// Whether this process runs under a supervisor already, which serves what it starts as well.

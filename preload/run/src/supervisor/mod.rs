@@ -96,7 +96,10 @@ impl Supervisor {
     /// Tells the shims what was mounted since the last time.
     fn publish(&self) {
         if let Some(publisher) = &self.publisher {
-            publisher.refresh(&self.client);
+            // The shims open names in the view by themselves.
+            for snapshot in publisher.refresh(&self.client) {
+                self.snapshots.write().insert(snapshot.identity().root_hash.to_string(), snapshot);
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use crate::view::mappable;
 use cvmfs_control::page::Flags;
 use cvmfs_control::session;
-use cvmfs_control::write::{CatalogId, NewCatalog, NewSnapshot, Owner, Presentation, SnapshotId, Writer};
+use cvmfs_control::write::{
+    CatalogId, ControlError, NewCatalog, NewSnapshot, Owner, Presentation, SnapshotId, Writer, remove_stale,
+};
 use cvmfs_view::View;
 use libcvmfs::cache::Key;
 use libcvmfs::client::Client;
@@ -14,7 +16,11 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What names of control pages start with.
+pub(crate) const PAGE: &str = "control-";
 
 /// The control page of a session, kept up to date.
 pub(crate) struct Publisher {
@@ -28,15 +34,10 @@ pub(crate) struct Publisher {
 struct State {
     writer: Writer,
     /// What is on the page, by root hash.
-    told: HashMap<String, Told>,
+    told: HashMap<String, SnapshotId>,
     /// The root hash of each repository's newest snapshot.
     current: HashMap<String, String>,
     full: bool,
-}
-
-struct Told {
-    snapshot: SnapshotId,
-    catalogs: Vec<CatalogId>,
 }
 
 impl Publisher {
@@ -47,7 +48,6 @@ impl Publisher {
         mount_dir: &[u8],
         view: &View,
         preload: &[u8],
-        read_only: bool,
     ) -> anyhow::Result<Publisher> {
         use std::os::unix::ffi::OsStrExt as _;
         let session = cvmfs_control::write::Session {
@@ -56,8 +56,15 @@ impl Publisher {
             view_prefix: Path::new(std::ffi::OsStr::from_bytes(view.prefix())),
             view_device: view.device(),
             preload,
-            flags: if read_only { Flags::VIEW_FILES_ARE_READ_ONLY } else { Flags::default() },
+            // Objects of a cache that the official client has written may be written to by their owner.
+            flags: Flags::default(),
         };
+        // Pages of sessions that were killed.
+        for entry in path.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten() {
+            if entry.file_name().as_bytes().starts_with(PAGE.as_bytes()) {
+                remove_stale(&entry.path());
+            }
+        }
         let writer = Writer::create(path, &session)?;
         let state = State { writer, told: HashMap::new(), current: HashMap::new(), full: false };
         Ok(Publisher { path: path.to_owned(), cookie, seen: AtomicU64::new(0), state: Mutex::new(state) })
@@ -73,43 +80,50 @@ impl Publisher {
         let _ = std::fs::remove_file(&self.path);
     }
 
-    /// Brings the page up to date if anything was attached since the last time.
-    pub(super) fn refresh(&self, client: &Client) {
+    /// Brings the page up to date if anything was attached since the last time; then gives the snapshots on it.
+    pub(super) fn refresh(&self, client: &Client) -> Vec<Arc<Snapshot>> {
         let now = attachments();
         if self.seen.load(Ordering::Relaxed) == now {
-            return;
+            return Vec::new();
         }
         // Somebody else is at it, or will see it the next time.
-        let Some(mut state) = self.state.try_lock() else { return };
+        let Some(mut state) = self.state.try_lock() else { return Vec::new() };
         self.seen.store(now, Ordering::Relaxed);
         if state.full {
-            return;
+            return Vec::new();
         }
+        let mut snapshots = Vec::new();
         for repository in client.mounted() {
-            if let Err(error) = state.tell(&repository) {
+            let snapshot = repository.snapshot();
+            if let Err(error) = state.tell(&repository, &snapshot) {
                 log::warn!("programs are served without the shim's help where it does not know: {error}");
                 state.full = true;
             }
+            snapshots.push(snapshot);
         }
+        snapshots
     }
 }
 
 impl State {
-    fn tell(&mut self, repository: &Repository) -> Result<(), cvmfs_control::write::ControlError> {
+    fn tell(&mut self, repository: &Repository, snapshot: &Snapshot) -> Result<(), ControlError> {
         let Some(indexes) = mappable(repository) else { return Ok(()) };
-        let snapshot = repository.snapshot();
         let key = snapshot.identity().root_hash.to_string();
-        if !self.told.contains_key(&key) {
-            let id = self.add(&snapshot, &key)?;
-            self.told.insert(key.clone(), Told { snapshot: id, catalogs: Vec::new() });
-        }
-        let Some(told) = self.told.get_mut(&key) else { return Ok(()) };
-        for catalog in snapshot.attached().iter().skip(told.catalogs.len()) {
+        let before = self.current.insert(snapshot.fqrn().as_str().to_owned(), key.clone());
+        let id = match self.told.get(&key) {
+            Some(id) if before.as_ref() == Some(&key) => *id,
+            // New, or an older one that is the newest again: told once more it takes its place back.
+            _ => self.add(snapshot, &key)?,
+        };
+        self.told.insert(key.clone(), id);
+        // Catalogs are listed from the top down, in an order that changes with every one that comes: what is known
+        // keeps its number when it is told again.
+        let mut catalogs: Vec<CatalogId> = Vec::new();
+        for catalog in snapshot.attached() {
             let file = indexes.join(Key::Index(catalog.reference.hash).file_name());
-            let above = catalog.above.and_then(|(above, entry)| Some((*told.catalogs.get(above)?, entry)));
-            told.catalogs.push(self.writer.add_catalog(&NewCatalog {
-                snapshot: told.snapshot,
-                above,
+            catalogs.push(self.writer.add_catalog(&NewCatalog {
+                snapshot: id,
+                above: catalog.above.and_then(|(above, entry)| Some((*catalogs.get(above)?, entry))),
                 mount: &catalog.reference.mount,
                 salt: catalog.salt,
                 root_hash: catalog.root_hash,
@@ -117,16 +131,15 @@ impl State {
                 length: catalog.index_len,
             })?);
         }
-        let before = self.current.insert(snapshot.fqrn().as_str().to_owned(), key.clone());
         if let Some(before) = before.filter(|before| *before != key)
             && let Some(told) = self.told.get(&before)
         {
-            self.writer.supersede(told.snapshot);
+            self.writer.supersede(*told);
         }
         Ok(())
     }
 
-    fn add(&mut self, snapshot: &Snapshot, key: &str) -> Result<SnapshotId, cvmfs_control::write::ControlError> {
+    fn add(&mut self, snapshot: &Snapshot, key: &str) -> Result<SnapshotId, ControlError> {
         let variables: Vec<(&[u8], &[u8])> = snapshot.presentation().variables.iter().collect();
         self.writer.add_snapshot(&NewSnapshot {
             fqrn: snapshot.fqrn().as_str().as_bytes(),
