@@ -46,6 +46,9 @@ pub(crate) unsafe fn is_empty(path: *const c_char) -> bool {
     path.is_null() || (!route::is_wild(path) && *path == 0)
 }
 
+/// What `fstatat` and `statx` take.
+const KNOWN_FLAGS: c_int = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_STATX_SYNC_TYPE;
+
 #[inline]
 fn last(flags: c_int) -> LastLink {
     if flags & AT_SYMLINK_NOFOLLOW != 0 { LastLink::Keep } else { LastLink::Follow }
@@ -54,6 +57,9 @@ fn last(flags: c_int) -> LastLink {
 #[inline]
 unsafe fn at(dir: c_int, path: *const c_char, buf: *mut Stat, flags: c_int) -> sys::Result {
     let arguments = [dir as usize, path as usize, buf as usize, flags as usize, 0];
+    if flags & !KNOWN_FLAGS != 0 {
+        return sys::plain(libc::SYS_newfstatat, arguments);
+    }
     match route::path(dir, path, last(flags)) {
         Way::Found(place) => match present::attributes(&place) {
             Some(attributes) => fill(buf, &attributes),
@@ -119,8 +125,9 @@ pub(crate) unsafe fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: 
 unsafe fn statx_at(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, buf: *mut Statx) -> sys::Result {
     let arguments = [dir as usize, path as usize, flags as usize, mask as usize, buf as usize];
     let plain = || sys::plain(libc::SYS_statx, arguments);
-    // A bit that the kernel refuses.
-    let reserved = mask & libc::STATX__RESERVED as c_uint != 0;
+    // Bits that the kernel refuses.
+    let both = flags & libc::AT_STATX_SYNC_TYPE == libc::AT_STATX_SYNC_TYPE;
+    let reserved = mask & libc::STATX__RESERVED as c_uint != 0 || flags & !KNOWN_FLAGS != 0 || both;
     let way = if reserved {
         Way::Supervisor
     } else if flags & AT_EMPTY_PATH != 0 && is_empty(path) && dir >= 0 {
@@ -185,7 +192,7 @@ unsafe fn permitted(
     mode: c_int,
     flags: c_int,
 ) -> sys::Result {
-    let way = match flags & AT_EMPTY_PATH {
+    let way = match flags & !(libc::AT_EACCESS | AT_SYMLINK_NOFOLLOW) {
         0 => route::path(dir, path, last(flags)),
         _ => Way::Supervisor,
     };

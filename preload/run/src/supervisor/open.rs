@@ -88,12 +88,13 @@ impl Supervisor {
             }
             FileKind::Regular => self.view.open(&node, kept)?,
             _ => {
-                // A pipe: whoever opens it may have to wait for the other end.
                 let name = self.named(&node)?;
-                return Ok(Answer::Rerun(
-                    Rerun::long(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags as u32 as u64, 0, 0, 0])
-                        .with_string(1, &name),
-                ));
+                let arguments = [libc::AT_FDCWD as u64, 0, flags as u32 as u64, 0, 0, 0];
+                // A pipe: who opens one end may have to wait for the other. Nobody can hold a thread for so long, and
+                // the registers of one that was let go in the middle stay as they were for the call.
+                let waits = flags & libc::O_NONBLOCK == 0 && flags & libc::O_ACCMODE != libc::O_RDWR;
+                let rerun = if waits { Rerun::long } else { Rerun::brief };
+                return Ok(Answer::Rerun(rerun(libc::SYS_openat, arguments).with_string(1, &name)));
             }
         };
         Ok(Answer::Descriptor { file, close_on_exec: has(libc::O_CLOEXEC) })
@@ -153,8 +154,8 @@ impl Supervisor {
     /// The real name of something, made if it was missing.
     pub(super) fn named(&self, node: &Node) -> Result<Vec<u8>, Refusal> {
         self.keep(node);
-        if node.kind() == FileKind::Directory {
-            // Whoever holds it can reach everything in it by the kernel alone.
+        if node.kind() == FileKind::Directory && verdict::permits(node, &self.caller, libc::R_OK) {
+            // Whoever holds it can list it by the kernel alone.
             self.view.fill(node)?;
         }
         Ok(self.view.materialise(node)?.as_os_str().as_bytes().to_vec())
