@@ -23,7 +23,7 @@ _cvmfs__run() {
 
     case "${cmd}" in
         cvmfs__run)
-            opts="-o -v -h -V --mode --demo --verbose --serve --execute --generate --help --version"
+            opts="-o -v -h -V --mode --demo --verbose --json --serve --execute --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -7,6 +7,7 @@ complete -c cvmfs-run -l serve -d 'Be the helper process that listens at this so
 complete -c cvmfs-run -l generate -d 'Write manual page and shell completions into this directory' -r -F
 complete -c cvmfs-run -l demo -d 'Use the demo repository that is part of this program; needs no network and no configuration'
 complete -c cvmfs-run -s v -l verbose -d 'Tell where library, helper, cache and log are'
+complete -c cvmfs-run -l json -d 'With probe: print JSON'
 complete -c cvmfs-run -l execute -d 'Replace this process by the program'
 complete -c cvmfs-run -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cvmfs-run -s V -l version -d 'Print version'

@@ -28,7 +28,11 @@ pub(crate) struct Arguments {
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
-    /// The program and its arguments; looked up in PATH, also below /cvmfs
+    /// With probe: print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The program and its arguments, or the word probe, which tells what this node allows; looked up in PATH, also below /cvmfs
     #[arg(trailing_var_arg = true, required_unless_present_any = ["serve", "generate"], value_name = "CMD", num_args = 1..)]
     command: Vec<OsString>,
 
@@ -51,6 +55,7 @@ The exit status is that of the program, or 128 and the number of the signal that
 itself fails, 126 if the program is found but cannot be run, 127 if it is not found.
 
 EXAMPLES
+    cvmfs-run probe
     cvmfs-run --demo -- ls -lR /cvmfs/demo.example.org
     cvmfs-run -o CVMFS_HTTP_PROXY=DIRECT -- /cvmfs/sft.cern.ch/lcg/views/setup.sh
 
@@ -80,6 +85,8 @@ pub(crate) enum Action {
     Generate(PathBuf),
     /// Become the program, with the library already in this process.
     Execute(Vec<OsString>),
+    /// Tell what this node allows.
+    Probe,
     /// Run the program.
     Run(Vec<OsString>),
 }
@@ -99,6 +106,9 @@ impl Arguments {
             return Action::Generate(directory.clone());
         }
         let command = self.command.clone();
+        if !self.execute && command == ["probe"] {
+            return Action::Probe;
+        }
         if self.execute { Action::Execute(command) } else { Action::Run(command) }
     }
 }

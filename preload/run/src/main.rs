@@ -3,6 +3,7 @@
 //! | module | job |
 //! |---|---|
 //! | [`arguments`] | the command line |
+//! | [`probe`] | what this node allows |
 //! | [`session`] | parameters, library and helper for one run |
 //! | [`supervise`] | the program as a child: signals there, exit status back |
 //! | [`serve`] | the helper process that the preload library asks |
@@ -10,6 +11,7 @@
 //! | [`view`] | where the view lies |
 
 mod arguments;
+mod probe;
 mod serve;
 mod session;
 mod supervise;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Action::Serve(socket) => serve::run(&socket).map(|()| 0),
         Action::Generate(directory) => arguments::generate(&directory).map(|()| 0),
         Action::Execute(command) => Ok(supervise::execute(&command)),
+        Action::Probe => probe::run(arguments.json).map(|()| 0),
         Action::Run(command) => run(&arguments, &command),
     };
     match done {
@@ -58,15 +61,15 @@ fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
     session::settle(arguments)?;
     if arguments.mode != Mode::Preload {
         let (supervisor, environment) = session::supervisor(arguments, arguments.mode != Mode::Full)?;
-        match launch::run(supervisor, &environment, command) {
+        match launch::run(supervisor, &environment, command, arguments.mode == Mode::Auto) {
             Ok(code) => return Ok(code),
             Err(NotRun::Failed(error)) => return Err(error),
             Err(NotRun::NoListener(error)) if arguments.mode != Mode::Auto => {
-                return Err(error).context("this node gives no seccomp listener, which this mode needs");
+                return Err(error).context("this node does not allow what this mode needs; see `cvmfs-run probe`");
             }
             Err(NotRun::NoListener(error)) => {
                 if arguments.verbose {
-                    eprintln!("cvmfs-run: no seccomp listener here ({error}); using the preload library");
+                    eprintln!("cvmfs-run: no supervisor here ({error}); using the preload library");
                 }
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! Several receivers would be slower than one: the kernel wakes them in turn, each on another processor.
 
+use super::in_flight::{Entry, InFlight};
 use super::listener::{Listener, Notification};
 use super::{Answer, Outcome, Supervisor, report};
 use cvmfs_view::{Errno, Refusal};
@@ -23,11 +24,12 @@ const TICK: Duration = Duration::from_secs(1);
 const CLEAN_EVERY: Duration = Duration::from_secs(600);
 
 /// What a worker does.
-enum Job {
-    /// All of it.
-    Answer(Notification),
-    /// Only the end.
-    Finish(Notification, Answer),
+struct Job {
+    notification: Notification,
+    /// None: it has to find out.
+    answer: Option<Answer>,
+    /// Until it is answered.
+    _entry: Entry<'static>,
 }
 
 struct Queue {
@@ -41,22 +43,39 @@ pub(super) struct Engine {
     listener: Arc<Listener>,
     queue: Mutex<Queue>,
     more: Condvar,
+    /// Lives as long as the process.
+    in_flight: &'static InFlight,
 }
 
 impl Engine {
-    pub(super) fn new(supervisor: Arc<Supervisor>, listener: Arc<Listener>) -> Arc<Engine> {
+    pub(super) fn new(
+        supervisor: Arc<Supervisor>,
+        listener: Arc<Listener>,
+        in_flight: &'static InFlight,
+    ) -> Arc<Engine> {
         report::listen_to_the_library();
         let queue = Mutex::new(Queue { jobs: VecDeque::new(), idle: 0, workers: 0 });
-        Arc::new(Engine { supervisor, listener, queue, more: Condvar::new() })
+        Arc::new(Engine { supervisor, listener, queue, more: Condvar::new(), in_flight })
+    }
+
+    /// Answers what a dead process has received.
+    pub(super) fn take_over(self: &Arc<Self>) {
+        for notification in self.in_flight.left() {
+            let entry = self.in_flight.note(&notification);
+            self.hand_over(Job { notification, answer: None, _entry: entry });
+        }
     }
 
     /// Answers until nobody is left who could ask.
     pub(super) fn lead(self: &Arc<Self>) -> std::io::Result<()> {
         while let Some(notification) = self.listener.receive()? {
+            let entry = self.in_flight.note(&notification);
             let outcome = patience::without_waiting(|| self.supervisor.answer_safely(&notification));
             match outcome {
-                Err(Refusal::WouldWait) => self.hand_over(Job::Answer(notification)),
-                Ok(answer @ Answer::Rerun(_)) => self.hand_over(Job::Finish(notification, answer)),
+                Err(Refusal::WouldWait) => self.hand_over(Job { notification, answer: None, _entry: entry }),
+                Ok(answer @ Answer::Rerun(_)) => {
+                    self.hand_over(Job { notification, answer: Some(answer), _entry: entry });
+                }
                 outcome => self.supervisor.finish(&self.listener, &notification, outcome),
             }
         }
@@ -105,11 +124,11 @@ impl Engine {
     }
 
     fn carry_out(&self, job: Job) {
-        let (notification, outcome) = match job {
-            Job::Answer(notification) => (notification, self.supervisor.answer_safely(&notification)),
-            Job::Finish(notification, answer) => (notification, Ok(answer)),
+        let outcome = match job.answer {
+            Some(answer) => Ok(answer),
+            None => self.supervisor.answer_safely(&job.notification),
         };
-        self.supervisor.finish(&self.listener, &notification, outcome);
+        self.supervisor.finish(&self.listener, &job.notification, outcome);
     }
 
     /// Looks for newer revisions and keeps the view clean, for ever.

@@ -9,17 +9,25 @@
 //! Where the kernel only lets ancestors look into a process (Yama), both are ancestors of all.
 
 use super::engine::Engine;
+use super::in_flight::InFlight;
 use super::listener::Listener;
+use super::memory::Memory;
+use super::rerun::may_redirect;
 use super::{Supervisor, filter};
 use crate::supervise;
 use anyhow::{Context as _, anyhow, bail};
+use cvmfs_view::Errno;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Time between two looks whether the children of a dead supervisor are ours yet.
+const ADOPTION: Duration = Duration::from_millis(5);
 
 /// What the supervisor tells the launcher.
 #[repr(u8)]
@@ -34,7 +42,7 @@ enum News {
 
 /// Why a run under a supervisor ended without an exit status.
 pub(crate) enum NotRun {
-    /// This kernel or container gives no listener: nothing has been started.
+    /// This kernel or container does not allow what is needed: nothing has been started.
     NoListener(io::Error),
     Failed(anyhow::Error),
 }
@@ -45,13 +53,16 @@ impl From<anyhow::Error> for NotRun {
     }
 }
 
-/// Runs the program with these variables added, and tells its exit status.
+/// Runs the program with these variables added, and tells its exit status. With `needs_all` it is not run where not
+/// everything can be served.
 pub(crate) fn run(
     supervisor: Supervisor,
     environment: &[(OsString, OsString)],
     command: &[OsString],
+    needs_all: bool,
 ) -> Result<u8, NotRun> {
     let supervisor = Arc::new(supervisor);
+    let in_flight: &'static InFlight = Box::leak(Box::new(InFlight::new().context("making a table")?));
     become_reaper();
     let signals = supervise::forwarded();
     // SAFETY: the set is initialised; only this thread's mask changes.
@@ -62,7 +73,7 @@ pub(crate) fn run(
         -1 => return Err(anyhow!(io::Error::last_os_error()).context("starting the supervisor").into()),
         0 => {
             drop(ours);
-            let code = supervise_program(&supervisor, theirs, environment, command, &signals);
+            let code = supervise_program(&supervisor, theirs, environment, command, &signals, needs_all, in_flight);
             // SAFETY: ends this process without what the launcher had planned for its own end.
             unsafe { libc::_exit(code) };
         }
@@ -75,7 +86,7 @@ pub(crate) fn run(
         (News::Refused, errno, _) => return Err(NotRun::NoListener(io::Error::from_raw_os_error(errno))),
         _ => return Err(anyhow!("the supervisor did not start").into()),
     };
-    Ok(accompany(supervisor, &ours, listener, program, &signals)?)
+    Ok(accompany(supervisor, &ours, listener, program, &signals, in_flight)?)
 }
 
 /// The launcher, while the program runs.
@@ -85,6 +96,7 @@ fn accompany(
     listener: OwnedFd,
     program: i32,
     signals: &libc::sigset_t,
+    in_flight: &'static InFlight,
 ) -> anyhow::Result<u8> {
     // SAFETY: an initialised set.
     let arriving = unsafe { libc::signalfd(-1, signals, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
@@ -94,13 +106,14 @@ fn accompany(
     // SAFETY: a new descriptor that nobody else knows.
     let arriving = unsafe { OwnedFd::from_raw_fd(arriving) };
     let mut listener = Some(listener);
+    let mut adopted = true;
     loop {
         let wanted = |fd: i32| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         // When the supervisor is gone there is no news any more.
         let watched = if listener.is_some() { news.as_raw_fd() } else { -1 };
         let mut polls = [wanted(arriving.as_raw_fd()), wanted(watched)];
         // SAFETY: an array with its length.
-        unsafe { libc::poll(polls.as_mut_ptr(), 2, -1) };
+        unsafe { libc::poll(polls.as_mut_ptr(), 2, if adopted { -1 } else { ADOPTION.as_millis() as i32 }) };
         while let Some((signal, from_kernel)) = next_signal(&arriving) {
             // What the terminal sends, the program gets by itself.
             if signal != libc::SIGCHLD && !from_kernel {
@@ -116,7 +129,9 @@ fn accompany(
                     // It died: what it would have answered we answer, and its children are ours now.
                     if let Some(listener) = listener.take() {
                         eprintln!("cvmfs-run: the supervisor process died; going on without it");
-                        let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)));
+                        adopted = false;
+                        let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)), in_flight);
+                        engine.take_over();
                         start_threads(&engine)?;
                     }
                 }
@@ -129,7 +144,10 @@ fn accompany(
             if found == program {
                 return Ok(supervise::exit_code(ExitStatus::from_raw(status)));
             }
-            if found < 0 {
+            // A process that dies closes its sockets before its children are given to us.
+            adopted = found == 0;
+            // SAFETY: no signal is sent.
+            if !adopted && unsafe { libc::kill(program, 0) } < 0 {
                 bail!("the program was lost together with its supervisor");
             }
         }
@@ -152,6 +170,8 @@ fn supervise_program(
     environment: &[(OsString, OsString)],
     command: &[OsString],
     signals: &libc::sigset_t,
+    needs_all: bool,
+    in_flight: &'static InFlight,
 ) -> i32 {
     become_reaper();
     let Ok((ours, theirs)) = UnixStream::pair() else { return 1 };
@@ -174,6 +194,19 @@ fn supervise_program(
         }
         Err(_) => return 1,
     };
+    if let Err(Errno(errno)) = may_look_into(program)
+        && needs_all
+    {
+        // It waits for us, and has done nothing yet.
+        // SAFETY: a child of ours that has not been waited for.
+        unsafe {
+            libc::kill(program, libc::SIGKILL);
+            libc::waitpid(program, std::ptr::null_mut(), 0);
+        }
+        send(&news, News::Refused, errno, None);
+        return 0;
+    }
+    let _ = (&ours).write_all(&[0]);
     drop(ours);
     close_inherited();
     // What the terminal sends is not meant for us.
@@ -181,7 +214,7 @@ fn supervise_program(
     unsafe { libc::setsid() };
     detach(&[0, 1]);
     send(&news, News::Started, program, Some(&listener));
-    let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)));
+    let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)), in_flight);
     let leader = match start_threads(&engine) {
         Ok(leader) => leader,
         Err(error) => {
@@ -233,7 +266,7 @@ fn reap(program: i32, news: &UnixStream) {
 /// The program's process, until it is the program.
 fn start_program(
     cookie: u64,
-    news: UnixStream,
+    mut news: UnixStream,
     environment: &[(OsString, OsString)],
     command: &[OsString],
     signals: &libc::sigset_t,
@@ -251,8 +284,21 @@ fn start_program(
             return 0;
         }
     }
+    // Until it is known whether all is allowed that is needed.
+    if news.read_exact(&mut [0]).is_err() {
+        return 1;
+    }
     drop(news);
     i32::from(supervise::execute(command))
+}
+
+/// Whether the memory of the program can be read and its calls can be redirected.
+fn may_look_into(program: i32) -> Result<(), Errno> {
+    static ANYTHING: u64 = 0;
+    let tid = program as u32;
+    // It is a copy of this process.
+    Memory(tid).word(std::ptr::from_ref(&ANYTHING) as u64)?;
+    may_redirect(tid)
 }
 
 fn become_reaper() {

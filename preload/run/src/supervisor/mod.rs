@@ -7,7 +7,8 @@
 //! | module | job |
 //! |---|---|
 //! | [`launch`] | the processes: launcher, supervisor, program |
-//! | [`filter`], [`listener`] | the kernel's interface |
+//! | [`filter`], [`listener`], [`registers`] | the kernel's interface |
+//! | [`in_flight`] | calls not answered yet, for who comes after a supervisor that died |
 //! | [`calls`] | numbers and arguments of the calls: what is asked |
 //! | [`early`] | calls that the kernel settles before it looks at a path |
 //! | [`engine`] | one leader that answers what is at hand, workers for what has to be waited for |
@@ -25,6 +26,7 @@ mod elf;
 mod engine;
 mod execute;
 mod filter;
+mod in_flight;
 pub(crate) mod launch;
 mod listener;
 mod locate;
@@ -51,6 +53,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use task::Task;
 pub(crate) use tell::SESSION_LINK;
+
+/// Tries to get a listener; this process can hardly be used for anything else afterwards.
+pub(crate) fn try_listener() -> std::io::Result<OwnedFd> {
+    filter::install(0)
+}
 
 /// What answers one session.
 pub(crate) struct Supervisor {

@@ -142,7 +142,10 @@ impl Stopped {
         })?;
         let interrupted = ptrace(libc::PTRACE_INTERRUPT as _, tid, 0, 0);
         if interrupted.is_err() || !listener.is_valid(notification.id) {
-            let _ = ptrace(libc::PTRACE_DETACH, tid, 0, 0);
+            // Interrupted meanwhile, or gone: it can only be let go where it stops.
+            if wait().is_ok() {
+                let _ = ptrace(libc::PTRACE_DETACH, tid, 0, 0);
+            }
             return Err(Errno(libc::ESRCH));
         }
         listener.error(notification.id, libc::EINTR);
@@ -234,6 +237,15 @@ enum Stop {
     /// Because we interrupted it, or with its whole group.
     Event,
     Signal,
+}
+
+/// Whether calls of this child of ours, which waits for something, could be redirected.
+pub(super) fn may_redirect(tid: u32) -> Result<(), Errno> {
+    let refused = |_| Errno(libc::EPERM);
+    ptrace(libc::PTRACE_SEIZE as _, tid, 0, 0).map_err(refused)?;
+    ptrace(libc::PTRACE_INTERRUPT as _, tid, 0, 0).map_err(refused)?;
+    wait().map_err(refused)?;
+    ptrace(libc::PTRACE_DETACH, tid, 0, 0).map_err(refused)
 }
 
 /// Waits for the one thread that this thread of ours traces, and tells its number too.

@@ -1,0 +1,195 @@
+//! What this node allows, found out by trying.
+
+use crate::supervisor;
+use libcvmfs::config::{Loader, Sources};
+use serde::Serialize;
+use std::io;
+use std::path::Path;
+
+/// One thing tried.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// A word for it.
+    name: &'static str,
+    /// What it is good for.
+    purpose: &'static str,
+    works: bool,
+    /// What the system said.
+    detail: String,
+}
+
+/// All of it, and what follows.
+#[derive(Debug, Serialize)]
+struct Report {
+    kernel: String,
+    findings: Vec<Finding>,
+    /// The value of `--mode` that `auto` comes to; none if nothing works.
+    mode: Option<&'static str>,
+    /// What follows, in plain words.
+    advice: Vec<String>,
+}
+
+fn finding(name: &'static str, purpose: &'static str, tried: io::Result<String>) -> Finding {
+    let works = tried.is_ok();
+    let detail = tried.unwrap_or_else(|error| error.to_string());
+    Finding { name, purpose, works, detail }
+}
+
+/// Tries everything and prints what was found.
+pub(crate) fn run(json: bool) -> anyhow::Result<()> {
+    let report = report();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    println!("Kernel {}", report.kernel);
+    for found in &report.findings {
+        println!("{:3}  {}: {} ({})", if found.works { "yes" } else { "no" }, found.name, found.purpose, found.detail);
+    }
+    println!();
+    for line in &report.advice {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn report() -> Report {
+    let memory = in_child(|child| {
+        let mut byte = 0u8;
+        let here = libc::iovec { iov_base: std::ptr::from_mut(&mut byte).cast(), iov_len: 1 };
+        // SAFETY: our own buffer; the address is read in the child, which is a copy of us.
+        answer(unsafe { libc::process_vm_readv(child, &here, 1, &here, 1, 0) } as i64)
+    });
+    let memory_file = in_child(|child| {
+        std::fs::File::open(format!("/proc/{child}/mem")).and_then(|file| {
+            let byte = 0u8;
+            let mut into = [0];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut into, std::ptr::from_ref(&byte) as u64)
+        })
+    });
+    let trace = in_child(|child| {
+        // SAFETY: plain numbers.
+        answer(unsafe { libc::ptrace(libc::PTRACE_SEIZE, child, 0, 0) })
+    });
+    let listener = in_forked(|| supervisor::try_listener().map(drop));
+    let user_namespace = in_forked(|| {
+        // SAFETY: a number.
+        answer(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into())
+    });
+    let fuse = std::fs::File::options().read(true).write(true).open("/dev/fuse");
+    let cache = cache();
+    let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    let yama = yama.map_or_else(|_| "no Yama".to_owned(), |scope| format!("Yama {}", scope.trim()));
+    let done = |what: &str| what.to_owned();
+    let findings = vec![
+        finding(
+            "seccomp listener",
+            "answers system calls, of static programs too",
+            listener.map(|()| done("installed")),
+        ),
+        finding("process_vm_readv", "reads the program's paths", memory.map(|()| yama.clone())),
+        finding("/proc/PID/mem", "does so where the former is forbidden", memory_file.map(|()| done("read"))),
+        finding("ptrace", "redirects chdir and exec", trace.map(|()| yama)),
+        finding("cache", "keeps what was fetched", cache),
+        finding("user namespaces", "only for cernvm-fork and FUSE", user_namespace.map(|()| done("made one"))),
+        finding("/dev/fuse", "only for mounting", fuse.map(|_| done("opened"))),
+    ];
+    let works = |name: &str| findings.iter().any(|found| found.name == name && found.works);
+    let supervised =
+        works("seccomp listener") && (works("process_vm_readv") || works("/proc/PID/mem")) && works("ptrace");
+    let mode = if supervised { "shim" } else { "preload" };
+    let mut advice = Vec::new();
+    if supervised {
+        advice.push("Every program can be served here: cvmfs-run uses --mode=shim.".to_owned());
+    } else {
+        advice.push(
+            "Dynamically linked glibc programs can be served here: cvmfs-run uses --mode=preload. Static programs, \
+             those in Go and those of musl see no /cvmfs."
+                .to_owned(),
+        );
+        if !works("seccomp listener") {
+            advice.push(
+                "For the rest the kernel must be 5.14 or later, and no other listener may be there already (a \
+                 container engine's, or another interposer)."
+                    .to_owned(),
+            );
+        }
+        if !works("ptrace") {
+            advice.push(
+                "For the rest ptrace must be allowed: kernel.yama.ptrace_scope 0 or 1, and a container that does not \
+                 forbid it."
+                    .to_owned(),
+            );
+        }
+    }
+    if !works("cache") {
+        advice.push("No cache can be written to: set CVMFS_CACHE_BASE to a directory on a local disk.".to_owned());
+    }
+    let mode = works("cache").then_some(mode);
+    Report { kernel: kernel(), findings, mode, advice }
+}
+
+fn answer(value: i64) -> io::Result<()> {
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".to_owned(), |r| r.trim().to_owned())
+}
+
+/// Tries something in a child that then ends: it cannot be undone.
+fn in_forked(what: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    // SAFETY: this process has one thread.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let code = what().err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+            // SAFETY: ends this process without what its parent had planned for its own end.
+            unsafe { libc::_exit(code) }
+        }
+        child => match end_of(child) {
+            0 => Ok(()),
+            code => Err(io::Error::from_raw_os_error(code)),
+        },
+    }
+}
+
+/// Tries something with a child that waits.
+fn in_child(what: impl FnOnce(libc::pid_t) -> io::Result<()>) -> io::Result<()> {
+    // SAFETY: this process has one thread.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => loop {
+            // SAFETY: no arguments.
+            unsafe { libc::pause() };
+        },
+        child => {
+            let tried = what(child);
+            // SAFETY: a child of ours that has not been waited for.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            end_of(child);
+            tried
+        }
+    }
+}
+
+fn end_of(child: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: room for a status.
+    unsafe { libc::waitpid(child, &mut status, 0) };
+    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { libc::EIO }
+}
+
+fn cache() -> io::Result<String> {
+    let base = Loader::new(Sources::system(Vec::new()))
+        .common()
+        .and_then(|common| common.cache_base())
+        .map_err(io::Error::other)?;
+    let view = crate::view::directory().map_err(|error| io::Error::other(format!("{error:#}")))?;
+    let inside = view.starts_with(&base) || std::fs::canonicalize(&base).is_ok_and(|base| view.starts_with(base));
+    Ok(if inside { describe(&base) } else { format!("{}, view in {}", describe(&base), view.display()) })
+}
+
+fn describe(path: &Path) -> String {
+    path.display().to_string()
+}
