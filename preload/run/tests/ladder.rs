@@ -83,7 +83,7 @@ fn a_run_inside_a_run_joins_it() {
     let inner = program();
     for mode in ["--mode=full", "--mode=shim", "--mode=auto"] {
         let mut command = user.plain(&[mode, "--demo", "--"]);
-        let out = text(command.arg(&inner).args(["--mode=full", "--demo", "--", "ls", &format!("{DEMO}/bin")]));
+        let out = text(command.arg(inner).args(["--mode=full", "--demo", "--", "ls", &format!("{DEMO}/bin")]));
         assert_eq!(out, "hello.sh\n");
     }
 }

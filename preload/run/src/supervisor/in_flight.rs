@@ -90,7 +90,11 @@ mod tests {
     #[test]
     fn what_is_not_answered_is_left() {
         let table = InFlight::new().unwrap();
-        let with = |tid| Notification { tid, ..Notification::default() };
+        let with = |tid| {
+            let mut notification = Notification::default();
+            notification.tid = tid;
+            notification
+        };
         let answered = table.note(&with(1));
         std::mem::forget(table.note(&with(2)));
         drop(answered);
