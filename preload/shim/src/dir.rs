@@ -94,19 +94,22 @@ fn of_descriptor(fd: c_int) -> Result<Option<Listed>, Errno> {
 }
 
 pub(crate) unsafe fn fdopendir(fd: c_int) -> *mut DIR {
-    // What glibc checks: that it is a directory, and can be read from.
-    let checked = sys::cookied(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize, 0, 0, 0]).and_then(|flags| {
-        let found = sys::fstat(fd)?;
-        match (found.st_mode & libc::S_IFMT, flags as c_int) {
-            (libc::S_IFDIR, flags) if flags & libc::O_PATH != 0 => Err(Errno(libc::EBADF)),
-            (libc::S_IFDIR, flags) if flags & libc::O_ACCMODE == libc::O_WRONLY => Err(Errno(libc::EINVAL)),
-            (libc::S_IFDIR, _) => Ok(0),
-            _ => Err(Errno(libc::ENOTDIR)),
-        }
-    });
-    let made =
-        checked.and_then(|_| of_descriptor(fd)).and_then(|listed| stream::make(fd, listed).ok_or(Errno(libc::ENOMEM)));
-    settle(made)
+    settle(adopt(fd))
+}
+
+/// A stream over a descriptor, after what glibc checks.
+fn adopt(fd: c_int) -> Result<*mut Stream, Errno> {
+    // SAFETY: no memory is involved.
+    let flags = unsafe { sys::cookied(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize, 0, 0, 0]) }? as c_int;
+    if sys::fstat(fd)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
+        return Err(Errno(libc::ENOTDIR));
+    }
+    if flags & libc::O_ACCMODE == libc::O_WRONLY {
+        return Err(Errno(libc::EINVAL));
+    }
+    // A descriptor that only names the directory does not list it.
+    let listed = if flags & libc::O_PATH != 0 { None } else { of_descriptor(fd)? };
+    stream::make(fd, listed).ok_or(Errno(libc::ENOMEM))
 }
 
 /// The next entry; null at the end.

@@ -40,6 +40,32 @@ pub(crate) fn is_wild<T>(pointer: *const T) -> bool {
     !(4096..1 << 47).contains(&(pointer as usize))
 }
 
+const PAGE: usize = 4096;
+
+/// Whether a string has no end before memory that cannot be read: then the kernel says `EFAULT`. Only strings that cross
+/// a page cost a look.
+///
+/// # Safety
+/// The first byte can be read.
+#[inline]
+unsafe fn runs_into_nothing(path: *const c_char) -> bool {
+    let room = PAGE - (path as usize & (PAGE - 1));
+    if room > PATH_LIMIT {
+        return false;
+    }
+    // SAFETY: all of it lies in the page of the first byte.
+    let page = unsafe { core::slice::from_raw_parts(path.cast::<u8>(), room) };
+    !page.contains(&0) && !is_readable(path as usize + room)
+}
+
+/// Asks the kernel whether the page at `address` can be read: it reads a signal mask there, and then refuses to use it.
+#[cold]
+fn is_readable(address: usize) -> bool {
+    let nothing_to_do = usize::MAX;
+    // SAFETY: the mask is read by the kernel, which checks it; nothing is changed, since there is no such operation.
+    unsafe { sys::cookied(libc::SYS_rt_sigprocmask, [nothing_to_do, address, 0, 8, 0]) != Err(Errno(libc::EFAULT)) }
+}
+
 /// The bytes of a C string that is not too long.
 ///
 /// # Safety
@@ -81,6 +107,9 @@ pub(crate) unsafe fn path(dir: c_int, path: *const c_char, last: LastLink) -> Wa
     }
     // SAFETY: a C string has at least its end; what is read further is guarded likewise.
     unsafe {
+        if runs_into_nothing(path) {
+            return Way::Native;
+        }
         match *path as u8 {
             b'/' => absolute(control, path, last),
             0 => Way::Native,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -81,6 +82,18 @@ static void pointers(void) {
         FAILS(stat("/", (struct stat *)bad[i]), EFAULT);
         FAILS(fstat(0, (struct stat *)bad[i]), EFAULT);
     }
+    /* A string without an end before memory that is not there. */
+    char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(page + 4096, 4096);
+    const char *beginnings[] = {R "/files/tiny", "/cvmfs", "/etc", "/pro", "files"};
+    for (int i = 0; i < 5; i++) {
+        char *string = page + 4096 - strlen(beginnings[i]);
+        memcpy(string, beginnings[i], strlen(beginnings[i]));
+        FAILS(stat(string, &s), EFAULT);
+        FAILS(open(string, O_RDONLY), EFAULT);
+    }
+    strcpy(page + 4096 - sizeof R, R);
+    CHECK(stat(page + 4096 - sizeof R, &s) == 0);
     FAILS(fstat(-1, &s), EBADF);
     FAILS(fstat(999, &s), EBADF);
     FAILS(openat(999, "x", O_RDONLY), EBADF);
