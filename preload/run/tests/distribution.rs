@@ -91,7 +91,7 @@ print(subprocess.run([sys.executable, "-c", "import sys; print(sys.executable)"]
     ),
     kernel(
         "busybox",
-        r#"$R/bin/busybox find $R/src | $R/bin/busybox sort | $R/bin/busybox sha256sum; cd $R/src && $R/bin/busybox sh -c 'busybox=../bin/busybox; $busybox ls; $busybox cat made/*.in; cd made; pwd; $busybox tar c . | $busybox tar t | $busybox sort'"#,
+        r#"$R/bin/busybox find src | $R/bin/busybox sort | $R/bin/busybox sha256sum; cd $R/src && $R/bin/busybox sh -c 'busybox=$R/bin/busybox; $busybox ls; ../bin/busybox ls made; $busybox cat made/*.in; cd made; pwd; $busybox tar c . | $busybox tar t | $busybox sort'"#,
     ),
     kernel(
         "loader",

@@ -45,11 +45,7 @@ pub(crate) fn in_every_mode(test: impl Fn()) {
 /// All modes, or those that `CVMFS_TESTS_MODES` names.
 pub(crate) fn modes() -> Vec<Mode> {
     let wanted = std::env::var("CVMFS_TESTS_MODES").ok();
-    // The supervisor's differences are being settled; it is tried when it is named.
-    let wanted = |mode: &Mode| match &wanted {
-        Some(list) => list.split(',').any(|name| name == mode.name),
-        None => *mode == PRELOAD,
-    };
+    let wanted = |mode: &Mode| wanted.as_ref().is_none_or(|list| list.split(',').any(|name| name == mode.name));
     [PRELOAD, FULL, SHIM].into_iter().filter(wanted).collect()
 }
 

@@ -30,7 +30,8 @@ static double now(void) {
     return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-/* Opens, reads and looks at one file. `patient`: EINTR is no error, as without SA_RESTART on a slow file system. */
+/* Opens, reads and looks at one file. `patient`: EINTR is no error. Without SA_RESTART the kernel says so when the signal
+   comes before the supervisor has taken the call. */
 static void look(unsigned number, int patient) {
     char path[100], wanted[40], got[40] = "";
     struct stat by_path, by_fd;
@@ -44,8 +45,9 @@ static void look(unsigned number, int patient) {
         return;
     }
     if (read(fd, got, sizeof got - 1) != length || strcmp(got, wanted)) WRONG("%s holds '%s'", path, got);
-    if (fstat(fd, &by_fd) != 0) WRONG("fstat %s", path);
     int r;
+    while ((r = fstat(fd, &by_fd)) != 0 && errno == EINTR && patient) interrupted++;
+    if (r != 0) WRONG("fstat %s", path);
     while ((r = stat(path, &by_path)) != 0 && errno == EINTR && patient) interrupted++;
     if (r != 0) WRONG("stat %s", path);
     else if (by_path.st_ino != by_fd.st_ino || by_path.st_size != length) WRONG("%s is something else", path);
