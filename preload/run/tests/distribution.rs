@@ -94,6 +94,10 @@ print(subprocess.run([sys.executable, "-c", "import sys; print(sys.executable)"]
         r#"$R/bin/busybox find src | $R/bin/busybox sort | $R/bin/busybox sha256sum; cd $R/src && $R/bin/busybox sh -c 'busybox=$R/bin/busybox; $busybox ls; ../bin/busybox ls made; $busybox cat made/*.in; cd made; pwd; $busybox tar c . | $busybox tar t | $busybox sort'"#,
     ),
     kernel(
+        "go",
+        r#"$R/bin/walk $R/src $R/bin/pwd-of-here; cd $R/src && ../bin/walk . ../bin/pwd-of-here | sed "s:$R:@:g" | sha256sum"#,
+    ),
+    kernel(
         "loader",
         r#"l=$(cd $R && echo lib/*-linux-gnu); $R/lib64/ld-linux-x86-64.so.2 --library-path $R/$l $R/bin/bash -c 'echo $0; cd $R/src; echo *' $R
            $R/lib64/ld-linux-x86-64.so.2 --library-path $R/$l --list $R/bin/ls | grep -oE '=> [^ ]+' | sort
@@ -108,14 +112,16 @@ print(subprocess.run([sys.executable, "-c", "import sys; print(sys.executable)"]
 
 /// The distribution in a directory and in a repository. `None` if a tool is missing.
 fn publish() -> Option<(PathBuf, User)> {
-    for tool in ["gcc", "git", "make", "perl", "python3", "tar", "find", "busybox"] {
+    for tool in ["gcc", "git", "make", "perl", "python3", "tar", "find", "busybox", "go"] {
         require_tool(tool)?;
     }
     let user = User::with(Vec::new());
     let home = user.home.path();
     let plain = home.join("plain");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/distribution.sh");
-    output(Command::new("bash").arg(script).arg(&plain));
+    let mut command = Command::new("bash");
+    // Go compiles its own library once.
+    output(command.arg(script).arg(&plain).env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go")));
     // Each has its loader where it is itself: those of the repository are linked for there.
     let linked = |root: &str, to: &Path| {
         let library = format!("-Wl,-rpath,{root}/lib/x86_64-linux-gnu");

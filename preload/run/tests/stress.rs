@@ -20,8 +20,10 @@ const ROOT: &str = "/cvmfs/stress.test.example";
 /// Against a hang, nothing else.
 const LONG: Duration = Duration::from_secs(120);
 
+/// For each mode: together they take the time that is given.
 fn seconds() -> u64 {
-    std::env::var("CVMFS_TESTS_SOAK_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2)
+    let all: Option<u64> = std::env::var("CVMFS_TESTS_SOAK_SECONDS").ok().and_then(|s| s.parse().ok());
+    all.map_or(2, |all| (all / modes().len().max(1) as u64).max(2))
 }
 
 fn publish() -> (TempDir, Published) {

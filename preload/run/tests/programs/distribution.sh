@@ -4,6 +4,7 @@
 set -euo pipefail
 mkdir -p "$1"/{bin,own,src,usr/bin}
 root=$(realpath "$1")
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # `cp --parents` looks for the directories of a path from where it is.
 cd /
 export LC_ALL=C
@@ -36,6 +37,9 @@ done
 command_of git
 mkdir -p "$root/libexec"
 for name in git git-upload-pack; do ln -s ../bin/git "$root/libexec/$name"; done
+
+printf '#!/bin/sh\npwd\n' >"$root/bin/pwd-of-here"
+chmod 755 "$root/bin/pwd-of-here"
 
 # perl with some of the modules that it comes with.
 command_of perl
@@ -91,4 +95,5 @@ echo more >>file7 && rm file9 && git add -A && git commit -q -m 'One more line, 
 
 # Programs that are served by the kernel's help only.
 printf '#include <stdio.h>\n#include <unistd.h>\nint main(void) { char exe[4096] = ""; readlink("/proc/self/exe", exe, sizeof exe - 1); puts(exe); return 0; }\n' >"$root/src/exe.c"
+cd "$here" && CGO_ENABLED=0 go build -o "$root/bin/walk" walk.go
 if busybox=$(type -P busybox); then cp -pL "$busybox" "$root/bin/busybox"; fi
