@@ -168,22 +168,6 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "what the caller may not read is not fetched, also if it is only to be run or named",
     },
     Exception {
-        modes: &["shim"],
-        program: "dynamic*",
-        labels: &["open: open(page + 4000*"],
-        mounted: "EFAULT",
-        here: "signal 11",
-        reason: "a function of a library reads its arguments in the program itself",
-    },
-    Exception {
-        modes: &["shim"],
-        program: "dynamic*",
-        labels: &["directories: fdopendir path*"],
-        mounted: "*",
-        here: "*",
-        reason: "a directory that is only a path is refused when it is to be listed, not when it is listed",
-    },
-    Exception {
         modes: &[],
         program: "*nobody",
         labels: &["exec: hello *"],
