@@ -137,6 +137,19 @@ static void threads(double seconds) {
 
 static void count(int number) { signals++; }
 
+/* The calls that the supervisor makes the program make again. Of one thread only: they concern the whole process. */
+static void move(unsigned number, int patient) {
+    char path[100];
+    int fd, r;
+    sprintf(path, R "/d%u", number % 10);
+    while ((r = chdir(path)) != 0 && errno == EINTR && patient) interrupted++;
+    if (r != 0) WRONG("chdir %s", path);
+    sprintf(path, "file%u", number % 10);
+    while ((fd = open(path, O_PATH | O_CLOEXEC)) < 0 && errno == EINTR && patient) interrupted++;
+    if (fd < 0) WRONG("open the path %s", path);
+    else close(fd);
+}
+
 /* 5000 signals a second while files are opened for the first and the second time. */
 static void alarms(double seconds, int flags) {
     struct sigaction action = {.sa_handler = count, .sa_flags = flags};
@@ -144,7 +157,10 @@ static void alarms(double seconds, int flags) {
     struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
     setitimer(ITIMER_REAL, &often, NULL);
     double end = now() + seconds;
-    for (unsigned n = 0; n < 2 * FILES || now() < end; n++) look(n, !(flags & SA_RESTART));
+    for (unsigned n = 0; n < 2 * FILES || now() < end; n++) {
+        look(n, !(flags & SA_RESTART));
+        if (n % 4 == 0) move(n, !(flags & SA_RESTART));
+    }
     setitimer(ITIMER_REAL, &never, NULL);
     if (signals < 10) WRONG("only %ld signals", (long)signals);
 }
