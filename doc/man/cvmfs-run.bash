@@ -23,7 +23,7 @@ _cvmfs__run() {
 
     case "${cmd}" in
         cvmfs__run)
-            opts="-o -v -h -V --mode --demo --verbose --json --serve --execute --generate --help --version"
+            opts="-o -v -h -V --mode --demo --pin --record --prefetch --verbose --json --serve --fetch --execute --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -37,7 +37,19 @@ _cvmfs__run() {
                     COMPREPLY=($(compgen -W "auto full shim preload" -- "${cur}"))
                     return 0
                     ;;
+                --record)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefetch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --serve)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fetch)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

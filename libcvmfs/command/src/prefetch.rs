@@ -8,13 +8,12 @@ use crate::session::Session;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use libcvmfs::namespace::LastLink;
-use libcvmfs::prefetch::{self as engine, Line, Options, Start, Summary, list, preload};
+use libcvmfs::prefetch::{self as engine, Options, Start, Summary, list, preload};
 use serde::Serialize;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Objects fetched at the same time unless something else is asked for.
 pub const JOBS: usize = engine::DEFAULT_JOBS;
@@ -26,8 +25,10 @@ pub const JOBS: usize = engine::DEFAULT_JOBS;
 A list has one thing a line; lines that start with # are comments:
   /cvmfs/REPOSITORY/PATH         a file, or the catalog that lists a directory
   /cvmfs/REPOSITORY/DIRECTORY/   a directory with everything below it (the slash at the end says so)
-  object REPOSITORY HASH[-ALGORITHM][KIND] [SIZE|- [zlib|none]]
-In paths \\\\ is a backslash and \\xHH any byte.
+  object REPOSITORY HASH[-ALGORITHM][KIND] [SIZE|- [zlib|none [PATH]]]
+  snapshot REPOSITORY ROOTHASH [REVISION]
+In paths \\\\ is a backslash and \\xHH any byte. Objects are of the snapshot that is named; where another one is
+mounted, they are looked up by their paths. cvmfs-run --record writes a list of what a program used.
 
 A directory filled with --to can be copied anywhere and used without a network, by this client and by the official
 one, with -o CVMFS_ALIEN_CACHE=DIRECTORY. It holds signed manifests, so what it contains is verified again there.
@@ -97,27 +98,23 @@ pub fn run(args: &PrefetchArgs, session: &Session, output: &mut Output) -> Resul
 
 fn starts(args: &PrefetchArgs, session: &Session, output: &mut Output) -> Result<Vec<Start>> {
     let mut starts = Vec::new();
-    let mut add = |path: &Path, everything: bool, output: &mut Output| match session.resolve(path, LastLink::Follow) {
-        Ok(node) if everything => starts.push(Start::Tree(node)),
-        Ok(node) => starts.push(Start::Entry(node)),
-        Err(error) => output.complain(path.as_os_str().as_bytes(), &error),
-    };
     for path in &args.paths {
-        add(path, true, output);
+        match session.resolve(path, LastLink::Follow) {
+            Ok(node) => starts.push(Start::Tree(node)),
+            Err(error) => output.complain(path.as_os_str().as_bytes(), &error),
+        }
     }
     let Some(file) = &args.from_list else { return Ok(starts) };
     let lines = match file.as_os_str() == "-" {
         true => list::read(io::stdin().lock()),
         false => list::read(BufReader::new(File::open(file).with_context(|| file.display().to_string())?)),
     };
-    let mut objects = Vec::new();
-    for line in lines.with_context(|| file.display().to_string())? {
-        match line {
-            Line::Path { path, everything } => add(Path::new(OsStr::from_bytes(&path)), everything, output),
-            Line::Object(object) => objects.push(Start::Object(object)),
-        }
+    let lines = lines.with_context(|| file.display().to_string())?;
+    let (listed, failures) = engine::starts(session.client(), lines);
+    starts.extend(listed);
+    for failure in failures {
+        output.complain(&failure.what, &failure.error.into());
     }
-    starts.extend(objects);
     Ok(starts)
 }
 

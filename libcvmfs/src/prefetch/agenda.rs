@@ -2,7 +2,9 @@
 
 use super::{Failure, Progress, Summary};
 use crate::Error;
+use crate::fqrn::Fqrn;
 use crate::namespace::Node;
+use crate::object::ObjectName;
 use crate::prefetch::list::ListedObject;
 use crate::snapshot::{Content, Parts};
 use parking_lot::{Condvar, Mutex};
@@ -34,6 +36,8 @@ struct State {
     files: VecDeque<Task>,
     /// Contents seen before, which are fetched only once.
     seen: HashSet<Parts>,
+    /// The same for objects by name.
+    named: HashSet<(Fqrn, ObjectName)>,
     busy: usize,
     stopped: bool,
     progress: Progress,
@@ -121,6 +125,10 @@ impl Agenda {
 
     pub(super) fn add_object(&self, object: ListedObject) {
         let mut state = self.state.lock();
+        // The same content can have several paths.
+        if !state.named.insert((object.repository.clone(), object.name)) {
+            return;
+        }
         state.progress.found += 1;
         state.progress.bytes_found += object.size.unwrap_or(0);
         state.files.push_back(Task::Object(object));

@@ -6,11 +6,19 @@
 //! /cvmfs/sft.cern.ch/lcg/etc/              a directory with everything below it: the slash at the end says so
 //! object sft.cern.ch 2a695360ba25033e8899486a62c9dc7316650b56 1024 zlib
 //! object sft.cern.ch c39d29452241b9e1688065b86833c2489b5df41c-rmd160P - none
+//! object sft.cern.ch 8b2d30c42fd72ab52ab29aa6ed21cf4ed67b0d4a 77 zlib /cvmfs/sft.cern.ch/lcg/etc/motd
+//! snapshot sft.cern.ch 073e8f52186124b22c195c432d6dcd95f5e7e9b7 1205
 //! ```
 //!
 //! An object is given by its repository, its name as on the server without `data/` and slashes (hash, algorithm,
-//! letter of the kind), its plain size in bytes or `-`, and `zlib` or `none`; the last two can be left out. In paths
-//! `\\` is a backslash and `\xHH` is any byte, so that names with line feeds can be listed.
+//! letter of the kind), its plain size in bytes or `-`, and `zlib` or `none`; the last two can be left out. After all
+//! four there can be the path at which it was found (of a catalog: that of its directory).
+//!
+//! A snapshot is given by its repository, the hash of its root catalog, and its revision, which can be left out. It
+//! says of which snapshot the objects of this repository are. Where another one is mounted, those that have a path are
+//! looked up there, so that a list is still of use when the repository has changed.
+//!
+//! In paths `\\` is a backslash and `\xHH` is any byte, so that names with line feeds can be listed.
 
 use crate::fqrn::Fqrn;
 use crate::hash::ContentHash;
@@ -30,6 +38,19 @@ pub enum Line {
     },
     /// An object.
     Object(ListedObject),
+    /// The snapshot that the objects of a repository are of.
+    Snapshot(ListedSnapshot),
+}
+
+/// A snapshot that is named in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSnapshot {
+    /// The repository.
+    pub repository: Fqrn,
+    /// Hash of the root catalog.
+    pub root_hash: ContentHash,
+    /// Its number, 0 if not known.
+    pub revision: u64,
 }
 
 /// An object that is named in a list.
@@ -43,6 +64,8 @@ pub struct ListedObject {
     pub size: Option<u64>,
     /// How it is stored.
     pub compression: Compression,
+    /// Where it was found, below the mount directory.
+    pub path: Option<Vec<u8>>,
 }
 
 /// Why a list cannot be used.
@@ -81,8 +104,11 @@ fn parse(line: &[u8]) -> Result<Option<Line>, String> {
     if let Some(words) = line.strip_prefix(b"object ") {
         return Ok(Some(Line::Object(object(words)?)));
     }
+    if let Some(words) = line.strip_prefix(b"snapshot ") {
+        return Ok(Some(Line::Snapshot(snapshot(words)?)));
+    }
     if !line.starts_with(b"/") {
-        return Err("expected a path that starts with a slash, or 'object'".to_owned());
+        return Err("expected a path that starts with a slash, 'object' or 'snapshot'".to_owned());
     }
     let mut path = unescape(line)?;
     let everything = path.ends_with(b"/");
@@ -117,17 +143,41 @@ fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+fn snapshot(words: &[u8]) -> Result<ListedSnapshot, String> {
+    let text = std::str::from_utf8(words).map_err(|_| "names of snapshots are ASCII".to_owned())?;
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let (repository, root_hash, revision) = match words[..] {
+        [repository, root_hash] => (repository, root_hash, 0),
+        [repository, root_hash, revision] => {
+            (repository, root_hash, revision.parse().map_err(|_| format!("'{revision}' is no revision"))?)
+        }
+        _ => return Err("expected 'snapshot REPOSITORY ROOTHASH [REVISION]'".to_owned()),
+    };
+    Ok(ListedSnapshot {
+        repository: Fqrn::new(repository).map_err(|error| error.to_string())?,
+        root_hash: ContentHash::parse(root_hash).map_err(|error| error.to_string())?,
+        revision,
+    })
+}
+
 fn object(words: &[u8]) -> Result<ListedObject, String> {
+    // Nothing before the path has a slash.
+    let (words, path) = match words.windows(2).position(|pair| pair == b" /") {
+        Some(space) => (words.get(..space).unwrap_or_default(), words.get(space + 1..)),
+        None => (words, None),
+    };
+    let path = path.map(unescape).transpose()?;
     let text = std::str::from_utf8(words).map_err(|_| "names of objects are ASCII".to_owned())?;
     let mut words = text.split_ascii_whitespace();
     let (Some(repository), Some(name)) = (words.next(), words.next()) else {
-        return Err("expected 'object REPOSITORY NAME [SIZE [zlib|none]]'".to_owned());
+        return Err("expected 'object REPOSITORY NAME [SIZE [zlib|none [PATH]]]'".to_owned());
     };
     let size = match words.next() {
         None | Some("-") => None,
         Some(size) => Some(size.parse().map_err(|_| format!("'{size}' is no number of bytes"))?),
     };
     let compression = match words.next() {
+        None if path.is_some() => return Err("before the path, size and zlib or none are needed".to_owned()),
         None | Some("zlib") => Compression::Zlib,
         Some("none") => Compression::None,
         Some(other) => return Err(format!("'{other}' is no way of storing objects: expected zlib or none")),
@@ -139,6 +189,7 @@ fn object(words: &[u8]) -> Result<ListedObject, String> {
             name: object_name(name)?,
             size,
             compression,
+            path,
         }),
     }
 }
@@ -156,6 +207,32 @@ fn object_name(text: &str) -> Result<ObjectName, String> {
     let kind = kinds.into_iter().find(|kind| text.ends_with(kind.suffix())).unwrap_or(ObjectKind::File);
     let hash = text.strip_suffix(kind.suffix()).unwrap_or(text);
     Ok(ObjectName::new(ContentHash::parse(hash).map_err(|error| error.to_string())?, kind))
+}
+
+impl Line {
+    /// As it is written, without the end of the line.
+    pub fn write(&self) -> Vec<u8> {
+        match self {
+            Line::Path { path, everything } => {
+                let mut line = escape(path);
+                line.extend_from_slice(if *everything { b"/" } else { b"" });
+                line
+            }
+            Line::Object(object) => {
+                let size = object.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+                let ListedObject { repository, name, compression, .. } = object;
+                let mut line = format!("object {repository} {name} {size} {}", compression.name()).into_bytes();
+                if let Some(path) = &object.path {
+                    line.push(b' ');
+                    line.extend_from_slice(&escape(path));
+                }
+                line
+            }
+            Line::Snapshot(ListedSnapshot { repository, root_hash, revision }) => {
+                format!("snapshot {repository} {root_hash} {revision}").into_bytes()
+            }
+        }
+    }
 }
 
 /// A path as a line of a list.
@@ -221,6 +298,12 @@ mod tests {
             "object a.b 2a695360ba25033e8899486a62c9dc7316650b56 many",
             "object a.b 2a695360ba25033e8899486a62c9dc7316650b56 1 gzip",
             "object a.b 2a695360ba25033e8899486a62c9dc7316650b56 1 zlib more",
+            "object a.b 2a695360ba25033e8899486a62c9dc7316650b56 1 zlib more /path",
+            "object a.b 2a695360ba25033e8899486a62c9dc7316650b56 1 /path",
+            "snapshot a.b",
+            "snapshot a.b 2a69",
+            "snapshot a.b 2a695360ba25033e8899486a62c9dc7316650b56 newest",
+            "snapshot a.b 2a695360ba25033e8899486a62c9dc7316650b56 1 more",
         ] {
             let error = read(format!("/fine\n{wrong}\n").as_bytes()).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{wrong}: {error}");
@@ -228,6 +311,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read_again(path in proptest::collection::vec(1u8.., 0..40), size: Option<u64>, p: bool) {
+            let path = p.then(|| [&b"/ "[..], &path, b"x"].concat());
+            let Line::Object(object) = line("object a.b 2a695360ba25033e8899486a62c9dc7316650b56C 7 none") else {
+                panic!()
+            };
+            let (repository, root_hash) = (object.repository.clone(), object.name.hash);
+            let object = Line::Object(ListedObject { path, size, ..object });
+            let snapshot = Line::Snapshot(ListedSnapshot { repository, root_hash, revision: size.unwrap_or(0) });
+            for line in [object, snapshot] {
+                prop_assert_eq!(read(&line.write()[..]).unwrap(), vec![line]);
+            }
+        }
+
         #[test]
         fn every_path_survives(path in proptest::collection::vec(1u8.., 0..40)) {
             let path = [&b"/"[..], &path, b"x"].concat();

@@ -8,8 +8,12 @@ mod agenda;
 mod fetch;
 pub mod list;
 pub mod preload;
+mod record;
+mod replay;
 
-pub use list::{Line, ListError, ListedObject};
+pub use list::{Line, ListError, ListedObject, ListedSnapshot};
+pub use record::Record;
+pub use replay::starts;
 
 use crate::Error;
 use crate::client::Client;

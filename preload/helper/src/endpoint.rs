@@ -118,7 +118,10 @@ impl Endpoint {
     /// The helper for the parameters in this process's environment: programs with the same ones share it.
     pub fn of_environment() -> Result<Endpoint, EndpointError> {
         let mut parameters: Vec<(OsString, OsString)> = std::env::vars_os()
-            .filter(|(name, _)| name.as_bytes().starts_with(b"CVMFS_") && !name.as_bytes().starts_with(b"CVMFS_RUN_"))
+            .filter(|(name, _)| {
+                let own = name.as_bytes().starts_with(b"CVMFS_RUN_") && name != crate::PIN_VARIABLE;
+                name.as_bytes().starts_with(b"CVMFS_") && !own
+            })
             .chain(["HOME", "XDG_CACHE_HOME"].map(|name| (name.into(), std::env::var_os(name).unwrap_or_default())))
             .collect();
         parameters.sort();

@@ -15,6 +15,8 @@ pub mod message;
 pub use endpoint::{Endpoint, EndpointError};
 pub use message::{Failure, Reply, Request};
 
+/// The variable that is different in each run whose repositories stay at one snapshot: it has a helper of its own.
+pub const PIN_VARIABLE: &str = "CVMFS_RUN_PIN";
 /// Environment variable with the path of the helper's socket.
 pub const SOCKET_VARIABLE: &str = "CVMFS_RUN_SOCKET";
 /// Environment variable with the directory of the view.

@@ -24,6 +24,22 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) demo: bool,
 
+    /// Stay at the snapshot of each repository that is mounted first, whatever is published during the run
+    #[arg(long)]
+    pub(crate) pin: bool,
+
+    /// Write a list of what the program uses into this file, for --prefetch and 'cvmfs prefetch --from-list'
+    ///
+    /// The list names the catalogs and files that were used, also those that were in the cache. It is written when the
+    /// program ends, also by a signal, and does not depend on what was in the cache. Implies --pin, and the mode
+    /// 'full', in which every open is seen.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Fetch what this list names, in the background from the start on; the program does not wait for it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prefetch: Option<PathBuf>,
+
     /// Tell where library, helper, cache and log are
     #[arg(short, long)]
     pub(crate) verbose: bool,
@@ -33,12 +49,16 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
 
     /// The program and its arguments, or the word probe, which tells what this node allows; looked up in PATH, also below /cvmfs
-    #[arg(trailing_var_arg = true, required_unless_present_any = ["serve", "generate"], value_name = "CMD", num_args = 1..)]
+    #[arg(trailing_var_arg = true, required_unless_present_any = ["serve", "generate", "fetch"], value_name = "CMD", num_args = 1..)]
     command: Vec<OsString>,
 
     /// Be the helper process that listens at this socket
     #[arg(long, hide = true, value_name = "SOCKET")]
     serve: Option<PathBuf>,
+
+    /// Fetch what this list names
+    #[arg(long, hide = true, value_name = "FILE")]
+    fetch: Option<PathBuf>,
 
     /// Replace this process by the program
     #[arg(long, hide = true)]
@@ -58,11 +78,20 @@ EXAMPLES
     cvmfs-run probe
     cvmfs-run --demo -- ls -lR /cvmfs/demo.example.org
     cvmfs-run -o CVMFS_HTTP_PROXY=DIRECT -- /cvmfs/sft.cern.ch/lcg/views/setup.sh
+    cvmfs-run --record analysis.list -- ./analysis.sh
+    cvmfs-run --prefetch analysis.list -- ./analysis.sh
 
 ENVIRONMENT
     CVMFS_*            official parameters
     CVMFS_RUN_LIBRARY  the preload library, if it is neither beside cvmfs-run nor in ../lib
     CVMFS_RUN_IDLE     seconds without a question after which the helper process ends";
+
+impl Mode {
+    /// As on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
 
 /// How programs are made to see `/cvmfs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,6 +112,8 @@ pub(crate) enum Action {
     Serve(PathBuf),
     /// Write manual page and completions.
     Generate(PathBuf),
+    /// Fetch what a list names.
+    Fetch(PathBuf),
     /// Become the program, with the library already in this process.
     Execute(Vec<OsString>),
     /// Tell what this node allows.
@@ -104,6 +135,9 @@ impl Arguments {
         }
         if let Some(directory) = &self.generate {
             return Action::Generate(directory.clone());
+        }
+        if let Some(list) = &self.fetch {
+            return Action::Fetch(list.clone());
         }
         let command = self.command.clone();
         if !self.execute && command == ["probe"] {

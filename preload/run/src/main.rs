@@ -3,7 +3,9 @@
 //! | module | job |
 //! |---|---|
 //! | [`arguments`] | the command line |
+//! | [`prefetch`] | the process that fetches what a list names |
 //! | [`probe`] | what this node allows |
+//! | [`record`] | the file into which the list of what was used is written |
 //! | [`session`] | parameters, library and helper for one run |
 //! | [`supervise`] | the program as a child: signals there, exit status back |
 //! | [`serve`] | the helper process that the preload library asks |
@@ -11,14 +13,16 @@
 //! | [`view`] | where the view lies |
 
 mod arguments;
+mod prefetch;
 mod probe;
+mod record;
 mod serve;
 mod session;
 mod supervise;
 mod supervisor;
 mod view;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use arguments::{Action, Arguments, Mode};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     let done = match arguments.action() {
         Action::Serve(socket) => serve::run(&socket).map(|()| 0),
         Action::Generate(directory) => arguments::generate(&directory).map(|()| 0),
+        Action::Fetch(list) => prefetch::fetch(&list, arguments.verbose).map(|()| 0),
         Action::Execute(command) => Ok(supervise::execute(&command)),
         Action::Probe => probe::run(arguments.json).map(|()| 0),
         Action::Run(command) => run(&arguments, &command),
@@ -54,17 +59,26 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
-    if session::is_inside() {
-        // What is around us serves the program as well.
+    let mode = mode(arguments)?;
+    if let Some(list) = &arguments.prefetch {
+        prefetch::check(list)?;
+    }
+    if session::joins(arguments, session::around())? {
+        if let Some(list) = &arguments.prefetch {
+            prefetch::start_apart(list, arguments.verbose)?;
+        }
         return Ok(supervise::execute(command));
     }
     session::settle(arguments)?;
-    if arguments.mode != Mode::Preload {
-        let (supervisor, environment) = session::supervisor(arguments, arguments.mode != Mode::Full)?;
-        match launch::run(supervisor, &environment, command, arguments.mode == Mode::Auto) {
+    if let Some(list) = &arguments.prefetch {
+        prefetch::start(list, arguments.verbose)?;
+    }
+    if mode != Mode::Preload {
+        let (supervisor, environment) = session::supervisor(arguments, mode != Mode::Full)?;
+        match launch::run(supervisor, &environment, command, mode == Mode::Auto) {
             Ok(code) => return Ok(code),
             Err(NotRun::Failed(error)) => return Err(error),
-            Err(NotRun::NoListener(error)) if arguments.mode != Mode::Auto => {
+            Err(NotRun::NoListener(error)) if mode != Mode::Auto => {
                 return Err(error).context("this node does not allow what this mode needs; see `cvmfs-run probe`");
             }
             Err(NotRun::NoListener(error)) => {
@@ -76,4 +90,15 @@ fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
     }
     let session = session::Session::open(arguments)?;
     supervise::run(&session, command)
+}
+
+/// The mode that is asked for, or that is needed.
+fn mode(arguments: &Arguments) -> anyhow::Result<Mode> {
+    match arguments.mode {
+        Mode::Auto | Mode::Full if arguments.record.is_some() => Ok(Mode::Full),
+        mode if arguments.record.is_some() => {
+            bail!("--record needs --mode=full, in which every open is seen, not --mode={}", mode.name())
+        }
+        mode => Ok(mode),
+    }
 }

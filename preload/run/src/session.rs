@@ -1,13 +1,17 @@
 //! Parameters, library and helper for one run.
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Mode};
+use crate::record::RecordFile;
 use crate::supervisor::publish::{PAGE, Publisher};
 use crate::supervisor::{SESSION_LINK, Supervisor};
 use anyhow::{Context as _, anyhow, bail};
-use cvmfs_helper::{Endpoint, LIBRARY_VARIABLE, PROGRAM_VARIABLE, Reply, Request, SOCKET_VARIABLE, VIEW_VARIABLE};
+use cvmfs_helper::{
+    Endpoint, LIBRARY_VARIABLE, PIN_VARIABLE, PROGRAM_VARIABLE, Reply, Request, SOCKET_VARIABLE, VIEW_VARIABLE,
+};
 use cvmfs_pac::PacEngine;
 use cvmfs_view::View;
 use libcvmfs::client::{Client, ClientSettings};
+use libcvmfs::config::table::AUTO_UPDATE;
 use libcvmfs::config::{Loader, Sources};
 use libcvmfs::demo;
 use libcvmfs::repository::SharedPacEvaluator;
@@ -58,29 +62,52 @@ pub(crate) fn settle(arguments: &Arguments) -> anyhow::Result<()> {
         // SAFETY: this program has no other thread yet.
         unsafe { std::env::set_var(name, value) };
     }
-    for stale in [SOCKET_VARIABLE, VIEW_VARIABLE] {
+    for stale in [SOCKET_VARIABLE, VIEW_VARIABLE, PIN_VARIABLE] {
         // SAFETY: as above. Of a run around this one, perhaps with other parameters.
         unsafe { std::env::remove_var(stale) };
     }
+    if is_pinned(arguments) {
+        // A helper of another run may have mounted an older snapshot.
+        let own = format!("{:016x}", random()?);
+        for (name, value) in [(PIN_VARIABLE, own.as_str()), (AUTO_UPDATE.name, "no")] {
+            // SAFETY: as above.
+            unsafe { std::env::set_var(name, value) };
+        }
+    }
     Ok(())
+}
+
+/// Whether each repository stays at one snapshot; a list is of one.
+fn is_pinned(arguments: &Arguments) -> bool {
+    arguments.pin || arguments.record.is_some()
+}
+
+fn random() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    // SAFETY: a buffer with its length.
+    if unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) } != 8 {
+        bail!("no random numbers: {}", std::io::Error::last_os_error());
+    }
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// A client for the parameters in the environment.
+pub(crate) fn client() -> anyhow::Result<Client> {
+    let pac: SharedPacEvaluator = Arc::new(PacEngine::default());
+    Ok(Client::new(ClientSettings { pac: Some(pac), ..ClientSettings::from_process() })?)
 }
 
 /// A supervisor for the parameters in the environment, and the variables that its programs need. With `shim`, they get
 /// the library that answers inside of them what it can.
 pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(Supervisor, Environment)> {
-    let pac: SharedPacEvaluator = Arc::new(PacEngine::default());
-    let client = Client::new(ClientSettings { pac: Some(pac), ..ClientSettings::from_process() })?;
+    let client = client()?;
     let directory = crate::view::directory()?;
     if arguments.verbose {
         eprintln!("cvmfs-run: view {}", directory.display());
     }
     let view = View::at(&directory).with_context(|| format!("using {}", directory.display()))?;
-    let mut cookie = [0; 8];
-    // SAFETY: a buffer with its length.
-    if unsafe { libc::getrandom(cookie.as_mut_ptr().cast(), cookie.len(), 0) } != 8 {
-        bail!("no random numbers: {}", std::io::Error::last_os_error());
-    }
-    let cookie = u64::from_ne_bytes(cookie);
+    let cookie = random()?;
+    let record = arguments.record.as_deref().map(RecordFile::new).transpose()?;
     let mut environment = Vec::new();
     let mut publisher = None;
     if shim {
@@ -96,7 +123,7 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
         environment = vec![("LD_PRELOAD".into(), list), (CONTROL_VARIABLE.into(), created.variable())];
         publisher = Some(created);
     }
-    Ok((Supervisor::new(client, view, cookie, publisher), environment))
+    Ok((Supervisor::new(client, view, cookie, publisher, record), environment))
 }
 
 /// Variables for a program.
@@ -108,7 +135,7 @@ const CONTROL_VARIABLE: &str = "CVMFS_RUN_CONTROL";
 fn unpacked_shim(view: &View) -> anyhow::Result<PathBuf> {
     let bytes = cvmfs_shim_embed::LIBRARY;
     let name = format!(".shim-{}.so", &blake3::hash(bytes).to_hex()[..16]);
-    let path = Path::new(std::ffi::OsStr::from_bytes(view.prefix())).join(name);
+    let path = Path::new(OsStr::from_bytes(view.prefix())).join(name);
     if path.to_string_lossy().contains([':', ' ']) {
         bail!("{}: the loader takes no preloaded library whose path has a colon or a space", path.display());
     }
@@ -136,11 +163,45 @@ fn preload_list(library: &Path, place: Place) -> OsString {
     parts.join(OsStr::new(":"))
 }
 
-/// Whether this process runs under a supervisor already, which serves what it starts as well.
-pub(crate) fn is_inside() -> bool {
+/// What serves this process, and all that it starts, already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Around {
+    Nothing,
+    Supervisor,
+    /// The preload library.
+    Library,
+}
+
+/// What is around this process.
+pub(crate) fn around() -> Around {
     let mount_dir = std::env::var_os("CVMFS_MOUNT_DIR").filter(|dir| !dir.is_empty());
     let mount_dir = PathBuf::from(mount_dir.unwrap_or_else(|| "/cvmfs".into()));
-    std::fs::read_link(mount_dir.join(SESSION_LINK)).is_ok()
+    if std::fs::read_link(mount_dir.join(SESSION_LINK)).is_ok() {
+        return Around::Supervisor;
+    }
+    let preloaded = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+    let is_library = |path: &[u8]| Path::new(OsStr::from_bytes(path)).file_name() == Some(OsStr::new(LIBRARY));
+    let has_library = preloaded.as_bytes().split(|byte| b": ".contains(byte)).any(is_library);
+    if has_library && std::env::var_os(SOCKET_VARIABLE).is_some() { Around::Library } else { Around::Nothing }
+}
+
+/// Whether this run is served by what is around it. A supervisor cannot be left; the preload library can, for other
+/// parameters or another mode.
+pub(crate) fn joins(arguments: &Arguments, around: Around) -> anyhow::Result<bool> {
+    let own = !arguments.options.is_empty() || arguments.demo || !matches!(arguments.mode, Mode::Auto | Mode::Preload);
+    let joins = match around {
+        Around::Nothing => false,
+        Around::Supervisor => true,
+        // The library in the programs would answer what the list should have.
+        Around::Library => !own || arguments.record.is_some(),
+    };
+    if joins && arguments.record.is_some() {
+        bail!("--record does not work inside of another cvmfs-run; give it to the outermost one");
+    }
+    if joins && arguments.pin && std::env::var_os(PIN_VARIABLE).is_none() {
+        bail!("the cvmfs-run around this one follows new revisions; give --pin to the outermost one");
+    }
+    Ok(joins)
 }
 
 /// Starts a helper if there is none, and asks it to stay.

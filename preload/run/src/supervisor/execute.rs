@@ -81,6 +81,9 @@ impl Supervisor {
             {
                 return if concerned { Err(Errno(libc::EACCES).into()) } else { Ok(Answer::Resume) };
             }
+            if let Program::Ours(node) = &program {
+                self.note(node)?;
+            }
             match elf::inspect(&file)? {
                 Image::Script(interpreter, argument) => {
                     if front.is_empty() {
@@ -160,6 +163,7 @@ impl Supervisor {
             (program, Some((loader, node))) => {
                 self.keep(&node);
                 let real = self.view.materialise_program(&node)?;
+                self.note(&node)?;
                 self.with_loader(program, file, loader, &real)?
             }
         };

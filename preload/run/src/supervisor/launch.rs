@@ -129,6 +129,9 @@ fn accompany(
                     // It died: what it would have answered we answer, and its children are ours now.
                     if let Some(listener) = listener.take() {
                         eprintln!("cvmfs-run: the supervisor process died; going on without it");
+                        if supervisor.record.is_some() {
+                            eprintln!("cvmfs-run: what it recorded is lost, no list will be written");
+                        }
                         adopted = false;
                         let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)), in_flight);
                         engine.take_over();
@@ -222,7 +225,7 @@ fn supervise_program(
             return 1;
         }
     };
-    reap(program, &news);
+    reap(supervisor, program, &news);
     // Everybody who could ask is gone, or will ask no more.
     let _ = leader.join();
     supervisor.end();
@@ -247,12 +250,14 @@ fn start_threads(engine: &Arc<Engine>) -> anyhow::Result<std::thread::JoinHandle
 }
 
 /// Waits for the program and for all that it leaves behind.
-fn reap(program: i32, news: &UnixStream) {
+fn reap(supervisor: &Supervisor, program: i32, news: &UnixStream) {
     loop {
         let mut status = 0;
         // SAFETY: room for a status. Threads of ours wait for threads that they trace; those are not meant.
         let found = unsafe { libc::waitpid(-1, &mut status, libc::__WNOTHREAD) };
         if found == program && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
+            // Before the end is told: whoever waits for it finds the list. What stays in the background may add to it.
+            supervisor.write_record();
             send(news, News::Ended, status, None);
             // Whoever reads what the program wrote should see its end, though something stays in the background.
             detach(&[2]);

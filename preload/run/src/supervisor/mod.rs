@@ -39,6 +39,7 @@ mod rerun;
 mod task;
 mod tell;
 
+use crate::record::RecordFile;
 use calls::Call;
 use cvmfs_view::{Errno, Refusal, View, name};
 use libcvmfs::client::Client;
@@ -71,6 +72,8 @@ pub(crate) struct Supervisor {
     snapshots: RwLock<HashMap<String, Arc<Snapshot>>>,
     /// None: the programs have no shim.
     publisher: Option<Publisher>,
+    /// None: nobody wants to know what is used.
+    record: Option<RecordFile>,
 }
 
 /// How a call ends.
@@ -88,13 +91,37 @@ enum Answer {
 type Outcome = Result<Answer, Refusal>;
 
 impl Supervisor {
-    pub(crate) fn new(client: Client, view: View, cookie: u64, publisher: Option<Publisher>) -> Supervisor {
+    pub(crate) fn new(
+        client: Client,
+        view: View,
+        cookie: u64,
+        publisher: Option<Publisher>,
+        record: Option<RecordFile>,
+    ) -> Supervisor {
         let caller = libcvmfs::identity::of_process();
-        Supervisor { client, view, caller, cookie, snapshots: RwLock::default(), publisher }
+        Supervisor { client, view, caller, cookie, snapshots: RwLock::default(), publisher, record }
+    }
+
+    /// Notes that the content of a file was handed out, or a directory that can be listed.
+    fn note(&self, node: &Node) -> Result<(), Refusal> {
+        match &self.record {
+            Some(record) => Ok(record.note(node)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what was noted so far.
+    fn write_record(&self) {
+        if let Some(record) = &self.record
+            && let Err(error) = record.write(&self.client)
+        {
+            report::say(format!("{error:#}"));
+        }
     }
 
     /// Nobody is left.
     fn end(&self) {
+        self.write_record();
         if let Some(publisher) = &self.publisher {
             publisher.remove();
         }

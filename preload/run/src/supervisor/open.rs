@@ -97,6 +97,7 @@ impl Supervisor {
                 return Ok(Answer::Rerun(rerun(libc::SYS_openat, arguments).with_string(1, &name)));
             }
         };
+        self.note(&node)?;
         Ok(Answer::Descriptor { file, close_on_exec: has(libc::O_CLOEXEC) })
     }
 
@@ -158,7 +159,9 @@ impl Supervisor {
             // Whoever holds it can list it by the kernel alone.
             self.view.fill(node)?;
         }
-        Ok(self.view.materialise(node)?.as_os_str().as_bytes().to_vec())
+        let name = self.view.materialise(node)?;
+        self.note(node)?;
+        Ok(name.as_os_str().as_bytes().to_vec())
     }
 
     pub(super) fn change_directory(&self, task: &Task, at: At, notification: &Notification) -> Outcome {
