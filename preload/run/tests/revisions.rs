@@ -58,6 +58,7 @@ impl Stage {
 
 /// A shell under `cvmfs-run` that is told what to do line by line.
 struct Shell {
+    arguments: String,
     child: Child,
     answers: Lines<BufReader<ChildStdout>>,
 }
@@ -67,7 +68,7 @@ impl Shell {
         let mut command = user.run_with(arguments, "bash");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
-        Shell { child, answers }
+        Shell { arguments: arguments.join(" "), child, answers }
     }
 
     /// The answer in one line.
@@ -93,7 +94,7 @@ impl Shell {
     fn looks_until(&mut self, file: &str, content: &str) {
         let script = format!("for i in $(seq 200); do [ \"$(cat {file})\" = '{content}' ] && break; sleep 0.1; done");
         self.does(&script);
-        assert_eq!(self.does(&format!("cat {file}")), content);
+        assert_eq!(self.does(&format!("cat {file}")), content, "{:?}", self.arguments);
     }
 }
 
