@@ -108,22 +108,33 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
     let view = View::at(&directory).with_context(|| format!("using {}", directory.display()))?;
     let cookie = random()?;
     let record = arguments.record.as_deref().map(RecordFile::new).transpose()?;
-    let mut environment = Vec::new();
-    let mut publisher = None;
-    if shim {
-        let library = unpacked_shim(&view)?;
-        // After the user's own libraries: it would not ask them.
-        let list = preload_list(&library, Place::Last);
-        let page = cvmfs_helper::endpoint::private_directory()?.join(format!("{PAGE}{cookie:016x}"));
-        let mount_dir = client.namespace().mount_dir();
-        let created = Publisher::create(&page, cookie, mount_dir, &view, list.as_encoded_bytes())?;
-        if arguments.verbose {
-            eprintln!("cvmfs-run: shim {}, control page {}", library.display(), page.display());
+    let prepared = match shim.then(|| prepare_shim(&client, &view, cookie, arguments.verbose)) {
+        // Without it everything works, and takes longer.
+        Some(Err(error)) if arguments.mode == Mode::Auto => {
+            if arguments.verbose {
+                eprintln!("cvmfs-run: no shim: {error:#}");
+            }
+            None
         }
-        environment = vec![("LD_PRELOAD".into(), list), (CONTROL_VARIABLE.into(), created.variable())];
-        publisher = Some(created);
+        prepared => prepared.transpose().context("preparing the shim")?,
+    };
+    let (publisher, environment) = prepared.unzip();
+    Ok((Supervisor::new(client, view, cookie, publisher, record), environment.unwrap_or_default()))
+}
+
+/// The page that the shims read, and variables by which programs find both.
+fn prepare_shim(client: &Client, view: &View, cookie: u64, verbose: bool) -> anyhow::Result<(Publisher, Environment)> {
+    let library = unpacked_shim(view)?;
+    // After the user's own libraries: it would not ask them.
+    let list = preload_list(&library, Place::Last);
+    let page = cvmfs_helper::endpoint::private_directory()?.join(format!("{PAGE}{cookie:016x}"));
+    let mount_dir = client.namespace().mount_dir();
+    let publisher = Publisher::create(&page, cookie, mount_dir, view, list.as_encoded_bytes())?;
+    if verbose {
+        eprintln!("cvmfs-run: shim {}, control page {}", library.display(), page.display());
     }
-    Ok((Supervisor::new(client, view, cookie, publisher, record), environment))
+    let environment = vec![("LD_PRELOAD".into(), list), (CONTROL_VARIABLE.into(), publisher.variable())];
+    Ok((publisher, environment))
 }
 
 /// Variables for a program.
@@ -138,6 +149,10 @@ fn unpacked_shim(view: &View) -> anyhow::Result<PathBuf> {
     let path = Path::new(OsStr::from_bytes(view.prefix())).join(name);
     if path.to_string_lossy().contains([':', ' ']) {
         bail!("{}: the loader takes no preloaded library whose path has a colon or a space", path.display());
+    }
+    let mounted = rustix::fs::statvfs(view.prefix()).context("looking at the view's file system")?;
+    if mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC) {
+        bail!("{}: nothing can be run or loaded from this file system", path.display());
     }
     if !path.exists() {
         let written = view.write_program(&path, |file| std::io::Write::write_all(file, bytes));

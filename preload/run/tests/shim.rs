@@ -84,3 +84,19 @@ fn libraries_of_the_user_come_first() {
     command.env("LD_PRELOAD", &library).args(["-c", script]);
     assert_eq!(common::text(&mut command), "77\n");
 }
+
+/// Where the loader could not find the shim, everything works without it.
+#[test]
+fn a_cache_whose_path_has_a_space_does_without() {
+    let user = User::of_small();
+    let cache = user.home.path().join("a cache").display().to_string();
+    let user = user.env("XDG_CACHE_HOME", cache);
+    let tiny = "/cvmfs/small.test.example/files/tiny.txt";
+    let out =
+        common::output(user.run_with(&["--mode=auto"], "sh").args(["-c", &format!("cat {tiny}; echo $LD_PRELOAD")]));
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "hello cvmfs\n\n");
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    let out = user.run_with(&["--mode=shim"], "true").output().unwrap();
+    assert_eq!(out.status.code(), Some(125));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("space"));
+}

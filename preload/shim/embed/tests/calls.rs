@@ -81,7 +81,7 @@ fn placeholders_are_not_served() {
     let name = session.name(b"/files/tiny.txt");
     std::fs::remove_file(&name).unwrap();
     std::fs::write(&name, "").unwrap();
-    std::fs::set_permissions(&name, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&name, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     assert!(!read(&session).status.success());
     // Nor is a directory that the kernel could not list.
     let list = |session: &Session| {
