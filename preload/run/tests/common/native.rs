@@ -13,7 +13,7 @@ shift 3
 mount -t tmpfs -o mode=755 root "$new"
 cd /
 for name in * .[!.]*; do
-    if [ -L "$name" ]; then cp -a "$name" "$new/$name"
+    if [ -L "$name" ]; then ln -s "$(readlink "$name")" "$new/$name"
     elif [ -d "$name" ] && [ "$name" != cvmfs ]; then mkdir "$new/$name"; mount --rbind "/$name" "$new/$name"
     fi
 done
@@ -22,9 +22,9 @@ mount -t tmpfs -o mode=755 cvmfs "$new/cvmfs"
 mkdir "$new/cvmfs/$fqrn"
 mount -t tmpfs -o mode=755 tree "$new/cvmfs/$fqrn"
 cp -a "$tree/." "$new/cvmfs/$fqrn/"
-mount -o remount,ro "$new/cvmfs/$fqrn"
+mount --options-mode ignore -o remount,ro "$new/cvmfs/$fqrn"
 touch -d @0 "$new/cvmfs"
-mount -o remount,ro "$new/cvmfs"
+mount --options-mode ignore -o remount,ro "$new/cvmfs"
 touch -r / "$new"
 exec chroot "$new" "$@"
 "#;
