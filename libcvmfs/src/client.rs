@@ -134,7 +134,11 @@ impl Mounter {
         patience::wait()?;
         let mounted = slot.repository.get_or_try_init(|| Repository::mount(self.config(fqrn)?, self.pac.as_ref()));
         match mounted {
-            Ok(repository) => Ok(repository.clone()),
+            Ok(repository) => {
+                // Its root was attached before it was found among the mounted ones.
+                crate::snapshot::announce();
+                Ok(repository.clone())
+            }
             Err(error) => {
                 let error = Arc::new(error);
                 *slot.failed.write() = Some((Instant::now(), error.clone()));

@@ -123,6 +123,26 @@ fn lists_name_files_trees_and_objects() {
     assert!(complaint.contains("line 1"), "{complaint}");
 }
 
+/// An object of another snapshot is looked up by its path; of the mounted one it is fetched by its name.
+#[test]
+fn lists_of_another_snapshot_are_fetched_by_path() {
+    let mut bench = Bench::new(SMALL);
+    bench.option("CVMFS_MAX_RETRIES", "0");
+    let list = |root: &str| {
+        let absent = "1".repeat(40);
+        let list = format!(
+            "snapshot {SMALL} {root} 4\nobject {SMALL} {absent} 5 zlib {path}/added_in_v4\n",
+            path = bench.root()
+        );
+        std::fs::write(bench.place.path().join("list"), list).unwrap();
+    };
+    list("073e8f52186124b22c195c432d6dcd95f5e7e9b7");
+    assert!(bench.fails(1, &["prefetch", "--from-list", "list"]).contains("1111"));
+    list(&"2".repeat(40));
+    let done = json(&bench.ok(&["--json", "prefetch", "--from-list", "list"]));
+    assert_eq!((done["objects"].as_u64(), done["fetched"].as_u64()), (Some(1), Some(1)), "{done}");
+}
+
 #[test]
 fn what_cannot_be_fetched_is_told_and_the_rest_is_fetched() {
     let mut bench = Bench::of(fixtures::bad("data_missing"));

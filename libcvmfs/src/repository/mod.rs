@@ -233,6 +233,8 @@ impl Repository {
             offline: selected.offline.clone(),
             expires: Some(Instant::now() + ttl),
         };
+        // Whoever looked while its root was attached already saw the old one here.
+        crate::snapshot::announce();
         match selected.offline {
             Some(reason) => Refreshed::Offline { reason },
             None if replaced => Refreshed::Newer { revision },

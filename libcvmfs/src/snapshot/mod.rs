@@ -20,9 +20,15 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tree::Attached;
 
-/// A number that changes whenever a catalog is attached to some snapshot of this process.
+/// A number that changes whenever a catalog is attached to some snapshot of this process, and when a repository has
+/// come to use another snapshot.
 pub fn attachments() -> u64 {
     tree::attachments()
+}
+
+/// Says that a repository uses another snapshot from now on.
+pub(crate) fn announce() {
+    tree::announce();
 }
 
 /// Which revision a snapshot is, and how it was chosen.

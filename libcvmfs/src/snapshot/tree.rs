@@ -16,6 +16,11 @@ pub(super) fn attachments() -> u64 {
     ATTACHMENTS.load(Ordering::Acquire)
 }
 
+/// See [`super::announce`].
+pub(super) fn announce() {
+    ATTACHMENTS.fetch_add(1, Ordering::Release);
+}
+
 /// Independent root catalogs that may be mounted inside each other: snapshots of snapshots lead nowhere.
 const MAX_BIND_DEPTH: u32 = 8;
 
