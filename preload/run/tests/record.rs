@@ -299,3 +299,30 @@ fn lists_and_files_that_are_none_are_refused() {
     let message = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(message.contains("stranger.test.example"), "{message}");
 }
+
+/// The same with a repository that the official tools wrote, and with all that is in it.
+#[test]
+fn a_whole_repository_is_recorded_and_replayed() {
+    let fixture = cvmfs_tests::fixtures::repository("small.test.example");
+    let server = WebRoot::serve("small.test.example", &fixture.web_root);
+    let mut options = fixture.options();
+    options.retain(|(name, _)| name != "CVMFS_SERVER_URL");
+    options.push(("CVMFS_SERVER_URL".into(), server.server_url()));
+    options.push(("CVMFS_MAX_RETRIES".into(), "0".into()));
+    let (first, second) = (User::with(options.clone()), User::with(options.clone()));
+    let list = first.home.path().join("list");
+    let script = format!("cd {} && find . -type f -print0 | sort -z | xargs -0 md5sum 2>&1", common::SMALL);
+    let recorded = text(&mut recording(&first, &list, &script));
+    assert!(recorded.lines().count() > 1000, "{recorded}");
+    options.push(("CVMFS_CACHE_BASE".into(), second.home.path().join("cache/cvmfs").display().to_string()));
+    let client = Client::new(ClientSettings { options, ..ClientSettings::default() }).unwrap();
+    let lines = list::read(BufReader::new(std::fs::File::open(&list).unwrap())).unwrap();
+    let (starts, missing) = starts(&client, lines);
+    let summary = prefetch(&client, starts, &Options::default(), &mut |_| {}).unwrap();
+    assert!(missing.is_empty() && summary.failures.is_empty(), "{missing:?} {:?}", summary.failures);
+    server.stop();
+    let replayed = text(second.run_with(&["--mode=shim"], "bash").args(["-c", &script]));
+    let different = recorded.lines().zip(replayed.lines()).find(|(recorded, replayed)| recorded != replayed);
+    assert_eq!(different, None);
+    assert_eq!(recorded.lines().count(), replayed.lines().count());
+}
