@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`page`] | the layout: fixed places, versioned |
 //! | [`read`] | the reading side: no standard library, no allocation, no system call |
-//! | [`write`] | the writing side (feature `std`) |
+//! | [`mod@write`] | the writing side (feature `std`) |
 //! | [`session`] | the environment variable that leads to the page |
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
