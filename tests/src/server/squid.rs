@@ -42,12 +42,15 @@ impl Squid {
         fs::write(&configuration, configure(directory.path(), port)).expect("a file in a temporary directory");
         let squid = || {
             let mut command = Command::new(program);
-            command.arg("-N").arg("-f").arg(&configuration).stdin(Stdio::null());
+            // Instances of one name would share memory, and take each other's away.
+            command.arg("-n").arg(service(port)).arg("-N").arg("-f").arg(&configuration).stdin(Stdio::null());
             command.stdout(Stdio::null()).stderr(Stdio::null());
             command
         };
         let prepared = squid().arg("-z").status().expect("squid is executable");
-        assert!(prepared.success(), "squid -z: {prepared}\n{}", read(&directory.path().join("cache.log")));
+        if !prepared.success() {
+            return Err(format!("squid -z: {prepared}\n{}", read(&directory.path().join("cache.log"))));
+        }
         let process = squid().spawn().expect("squid is executable");
         let mut squid = Squid { process, directory, port };
         squid.wait_until_ready()?;
@@ -105,7 +108,16 @@ impl Squid {
 impl Drop for Squid {
     fn drop(&mut self) {
         self.kill();
+        // A killed one leaves its shared memory behind.
+        for part in ["metadata", "queues", "readers"] {
+            let _ = fs::remove_file(format!("/dev/shm/{}-cf__{part}.shm", service(self.port)));
+        }
     }
+}
+
+/// The name of the instance on this port: letters and digits.
+fn service(port: u16) -> String {
+    format!("cvmfs{}x{port}", std::process::id())
 }
 
 /// A port that was free a moment ago.
