@@ -70,7 +70,7 @@ impl Engine {
     pub(super) fn lead(self: &Arc<Self>) -> std::io::Result<()> {
         while let Some(notification) = self.listener.receive()? {
             let entry = self.in_flight.note(&notification);
-            let outcome = patience::without_waiting(|| self.supervisor.answer_safely(&notification));
+            let outcome = patience::without_waiting(|| self.supervisor.answer_safely(&self.listener, &notification));
             match outcome {
                 Err(Refusal::WouldWait) => self.hand_over(Job { notification, answer: None, _entry: entry }),
                 Ok(answer @ Answer::Rerun(_)) => {
@@ -126,7 +126,7 @@ impl Engine {
     fn carry_out(&self, job: Job) {
         let outcome = match job.answer {
             Some(answer) => Ok(answer),
-            None => self.supervisor.answer_safely(&job.notification),
+            None => self.supervisor.answer_safely(&self.listener, &job.notification),
         };
         self.supervisor.finish(&self.listener, &job.notification, outcome);
     }
@@ -150,8 +150,8 @@ impl Engine {
 
 impl Supervisor {
     /// A mistake of ours is an input/output error of the program, not the end of everything.
-    fn answer_safely(&self, notification: &Notification) -> Outcome {
-        catch_unwind(AssertUnwindSafe(|| self.answer(notification))).unwrap_or_else(|_| {
+    fn answer_safely(&self, listener: &Listener, notification: &Notification) -> Outcome {
+        catch_unwind(AssertUnwindSafe(|| self.answer(listener, notification))).unwrap_or_else(|_| {
             report::say(format!("a mistake while answering system call {}", notification.number));
             Err(Errno(libc::EIO).into())
         })

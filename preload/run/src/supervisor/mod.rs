@@ -45,7 +45,7 @@ use cvmfs_view::{Errno, Refusal, View, name};
 use libcvmfs::client::Client;
 use libcvmfs::namespace::Node;
 use libcvmfs::snapshot::Snapshot;
-use listener::Notification;
+use listener::{Listener, Notification};
 use parking_lot::RwLock;
 use publish::Publisher;
 use rerun::Rerun;
@@ -137,8 +137,8 @@ impl Supervisor {
         }
     }
 
-    fn answer(&self, notification: &Notification) -> Outcome {
-        let task = Task::new(notification.tid);
+    fn answer(&self, listener: &Listener, notification: &Notification) -> Outcome {
+        let task = Task::of(listener, notification);
         let Some(call) = calls::decode(notification.number, &notification.arguments) else {
             return Ok(Answer::Resume);
         };
@@ -158,13 +158,11 @@ impl Supervisor {
         match call {
             Call::Open { at, flags, mode } => self.open(task, at, flags, mode, notification),
             Call::OpenHow { at, how } => self.open_how(task, at, how, notification),
-            Call::Stat { of, buf } => self.stat(task, of, |stat| self.put(task, notification, buf, stat)),
-            Call::Statx { of, buf } => {
-                self.stat(task, of, |stat| self.put(task, notification, buf, &cvmfs_view::stat::statx(stat)))
-            }
+            Call::Stat { of, buf } => self.stat(task, of, |stat| self.put(task, buf, stat)),
+            Call::Statx { of, buf } => self.stat(task, of, |stat| self.put(task, buf, &cvmfs_view::stat::statx(stat))),
             Call::Access { at, mode, flags } => self.access(task, at, mode, flags),
-            Call::ReadLink { at, into } => self.read_link(task, at, into, notification),
-            Call::WorkingDirectory { into } => self.working_directory(task, into, notification),
+            Call::ReadLink { at, into } => self.read_link(task, at, into),
+            Call::WorkingDirectory { into } => self.working_directory(task, into),
             Call::StatFs { of, buf } => self.stat_fs(task, of, buf, notification),
             Call::GetAttribute { of, name, into } => self.get_attribute(task, of, name, into, notification),
             Call::ListAttributes { of, into } => self.list_attributes(task, of, into, notification),
@@ -185,15 +183,9 @@ impl Supervisor {
     }
 
     /// Writes one of the kernel's structures to the program.
-    fn put<T: Copy>(&self, task: &Task, notification: &Notification, address: u64, value: &T) -> Outcome {
-        self.put_bytes(task, notification, address, memory::bytes_of(value))?;
+    fn put<T: Copy>(&self, task: &Task, address: u64, value: &T) -> Outcome {
+        task.write(address, memory::bytes_of(value))?;
         Ok(Answer::Value(0))
-    }
-
-    fn put_bytes(&self, task: &Task, notification: &Notification, address: u64, bytes: &[u8]) -> Result<(), Refusal> {
-        // The leader checks this again through the answer; here it keeps us from another process's memory.
-        let _ = notification;
-        Ok(task.memory.write(address, bytes)?)
     }
 
     /// Notes the snapshot of something that gets a name in the view.

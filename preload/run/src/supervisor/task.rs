@@ -1,24 +1,38 @@
 //! A thread of the program, as the kernel shows it.
 
+use super::listener::{Listener, Notification};
 use super::memory::Memory;
+use cvmfs_view::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 /// A thread of the program that waits for an answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Task {
+#[derive(Clone, Copy)]
+pub(super) struct Task<'l> {
     pub(super) tid: u32,
     pub(super) memory: Memory,
+    listener: &'l Listener,
+    /// Names what it waits for.
+    id: u64,
 }
 
 fn read_link(path: impl AsRef<Path>) -> Option<Vec<u8>> {
     std::fs::read_link(path).ok().map(|name| name.into_os_string().into_vec())
 }
 
-impl Task {
-    pub(super) fn new(tid: u32) -> Task {
-        Task { tid, memory: Memory(tid) }
+impl<'l> Task<'l> {
+    pub(super) fn of(listener: &'l Listener, notification: &Notification) -> Task<'l> {
+        let tid = notification.tid;
+        Task { tid, memory: Memory(tid), listener, id: notification.id }
+    }
+
+    /// Writes to its memory. Nothing is written once it waits no more: its number may be another thread's by then.
+    pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        if !self.listener.is_valid(self.id) {
+            return Err(Errno(libc::ESRCH));
+        }
+        self.memory.write(address, bytes)
     }
 
     /// The name of its working directory.
@@ -87,9 +101,32 @@ impl Task {
 mod tests {
     use super::*;
 
+    /// A listener to which nobody listens.
+    fn nowhere() -> Listener {
+        Listener::new(std::fs::File::open("/dev/null").unwrap().into())
+    }
+
+    fn seven(listener: &Listener) -> Task<'_> {
+        let mut notification = Notification::default();
+        notification.tid = 7;
+        Task::of(listener, &notification)
+    }
+
+    #[test]
+    fn who_waits_no_more_is_not_written_to() {
+        let listener = nowhere();
+        let mut notification = Notification::default();
+        notification.tid = std::process::id();
+        let mut byte = 1u8;
+        let address = std::ptr::from_mut(&mut byte) as u64;
+        assert_eq!(Task::of(&listener, &notification).write(address, &[2]), Err(Errno(libc::ESRCH)));
+        assert_eq!(byte, 1);
+    }
+
     #[test]
     fn self_means_the_program() {
-        let task = Task::new(7);
+        let listener = nowhere();
+        let task = seven(&listener);
         assert_eq!(task.own(b"/proc/self/exe"), b"/proc/7/exe");
         assert_eq!(task.own(b"/proc/selfish"), b"/proc/selfish");
         assert_eq!(task.own(b"/dev/fd/3"), b"/proc/7/fd/3");
@@ -98,7 +135,8 @@ mod tests {
 
     #[test]
     fn links_of_the_kernel_are_split_behind_themselves() {
-        let split = |path: &'static [u8]| Task::new(7).split_kernel_link(path);
+        let listener = nowhere();
+        let split = |path: &'static [u8]| seven(&listener).split_kernel_link(path);
         assert_eq!(split(b"/proc/7/cwd/a/b"), Some((&b"/proc/7/cwd"[..], &b"/a/b"[..])));
         assert_eq!(split(b"/proc/7/fd/12/a"), Some((&b"/proc/7/fd/12"[..], &b"/a"[..])));
         assert_eq!(split(b"/proc/7/fd/12"), None);

@@ -44,7 +44,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn read_link(&self, task: &Task, at: At, into: Buffer, notification: &Notification) -> Outcome {
+    pub(super) fn read_link(&self, task: &Task, at: At, into: Buffer) -> Outcome {
         if into.size as u32 as c_int <= 0 {
             return Err(Errno(libc::EINVAL).into());
         }
@@ -53,7 +53,7 @@ impl Supervisor {
             self.locate_descriptor(task, at.dir)?
         } else if self.is_session_link(&path) {
             let text = format!("session {}", std::process::id());
-            return self.give_truncated(task, text.as_bytes(), into, notification);
+            return self.give_truncated(task, text.as_bytes(), into);
         } else {
             self.locate_path(task, at.dir, &path, LastLink::Keep)?
         };
@@ -62,11 +62,11 @@ impl Supervisor {
                 if path.is_empty() && node.kind() != FileKind::Symlink {
                     return Err(Errno(libc::ENOENT).into());
                 }
-                self.give_truncated(task, &node.read_link()?, into, notification)
+                self.give_truncated(task, &node.read_link()?, into)
             }
             Place::Elsewhere(path) => {
                 let target = std::fs::read_link(path)?;
-                self.give_truncated(task, target.as_os_str().as_bytes(), into, notification)
+                self.give_truncated(task, target.as_os_str().as_bytes(), into)
             }
             // `/proc/self/exe` and its like tell names in the view.
             Place::Native => {
@@ -76,7 +76,7 @@ impl Supervisor {
                 }
                 match task.kernel_link(&task.own(&path)) {
                     Some(name) => match name::split(self.view.prefix(), &name) {
-                        Some((_, virtual_path)) => self.give_truncated(task, virtual_path, into, notification),
+                        Some((_, virtual_path)) => self.give_truncated(task, virtual_path, into),
                         None => Ok(Answer::Resume),
                     },
                     None => Ok(Answer::Resume),
@@ -89,7 +89,7 @@ impl Supervisor {
         self.client.namespace().strip(path).is_some_and(|rest| rest.strip_prefix(b"/") == Some(SESSION_LINK.as_bytes()))
     }
 
-    pub(super) fn working_directory(&self, task: &Task, into: Buffer, notification: &Notification) -> Outcome {
+    pub(super) fn working_directory(&self, task: &Task, into: Buffer) -> Outcome {
         let Some(directory) = task.working_directory() else { return Ok(Answer::Resume) };
         let Some((_, path)) = name::split(self.view.prefix(), &directory) else { return Ok(Answer::Resume) };
         let mut path = path.to_vec();
@@ -97,15 +97,13 @@ impl Supervisor {
         if path.len() as u64 > into.size {
             return Err(Errno(libc::ERANGE).into());
         }
-        self.put_bytes(task, notification, into.address, &path)?;
+        task.write(into.address, &path)?;
         Ok(Answer::Value(path.len() as i64))
     }
 
     pub(super) fn stat_fs(&self, task: &Task, of: Object, buf: u64, notification: &Notification) -> Outcome {
         match (self.object(task, of)?, of) {
-            (Place::Ours(node), _) => {
-                self.put(task, notification, buf, &stat::Statfs::of_device(node.attributes().dev))
-            }
+            (Place::Ours(node), _) => self.put(task, buf, &stat::Statfs::of_device(node.attributes().dev)),
             (place, Object::Path(at, _)) => Ok(self.elsewhere(place, notification, at)),
             _ => Ok(Answer::Resume),
         }
@@ -132,7 +130,7 @@ impl Supervisor {
                     return Err(Errno(libc::ERANGE).into());
                 }
                 let value = node.get_xattr(&name)?;
-                self.give_whole(task, &value, into, notification)
+                self.give_whole(task, &value, into)
             }
             (place, Object::Path(at, _)) => Ok(self.elsewhere(place, notification, at)),
             _ => Ok(Answer::Resume),
@@ -153,7 +151,7 @@ impl Supervisor {
                     list.extend_from_slice(&name);
                     list.push(0);
                 }
-                self.give_whole(task, &list, into, notification)
+                self.give_whole(task, &list, into)
             }
             (place, Object::Path(at, _)) => Ok(self.elsewhere(place, notification, at)),
             _ => Ok(Answer::Resume),
@@ -168,19 +166,19 @@ impl Supervisor {
     }
 
     /// As much as there is room for.
-    fn give_truncated(&self, task: &Task, bytes: &[u8], into: Buffer, notification: &Notification) -> Outcome {
+    fn give_truncated(&self, task: &Task, bytes: &[u8], into: Buffer) -> Outcome {
         let bytes = bytes.get(..into.size as usize).unwrap_or(bytes);
-        self.put_bytes(task, notification, into.address, bytes)?;
+        task.write(into.address, bytes)?;
         Ok(Answer::Value(bytes.len() as i64))
     }
 
     /// All, or `ERANGE`; without room only the length is told.
-    fn give_whole(&self, task: &Task, bytes: &[u8], into: Buffer, notification: &Notification) -> Outcome {
+    fn give_whole(&self, task: &Task, bytes: &[u8], into: Buffer) -> Outcome {
         if into.size > 0 {
             if bytes.len() as u64 > into.size {
                 return Err(Errno(libc::ERANGE).into());
             }
-            self.put_bytes(task, notification, into.address, bytes)?;
+            task.write(into.address, bytes)?;
         }
         Ok(Answer::Value(bytes.len() as i64))
     }
