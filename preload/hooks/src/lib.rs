@@ -21,7 +21,9 @@
 //! Left out on purpose: what only the kernel does (`getdents`), and what the C library does with files of its own
 //! (locales, name service switch).
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+pub mod fill;
 
 /// The C types that the table uses, for the modules it is expanded in.
 pub mod c {

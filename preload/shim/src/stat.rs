@@ -76,28 +76,8 @@ unsafe fn fill(buf: *mut Stat, attributes: &Attributes) -> sys::Result {
     if route::is_wild(buf) {
         return Err(Errno(libc::EFAULT));
     }
-    buf.write(stat_of(attributes));
+    buf.write(cvmfs_hooks::fill::stat(attributes));
     Ok(0)
-}
-
-#[inline]
-fn stat_of(attributes: &Attributes) -> Stat {
-    // SAFETY: a structure of plain numbers.
-    let mut stat: Stat = unsafe { core::mem::zeroed() };
-    stat.st_dev = attributes.dev;
-    stat.st_ino = attributes.ino;
-    stat.st_mode = attributes.mode;
-    stat.st_nlink = attributes.nlink as _;
-    stat.st_uid = attributes.uid;
-    stat.st_gid = attributes.gid;
-    stat.st_rdev = attributes.rdev;
-    stat.st_size = attributes.size as _;
-    stat.st_blksize = attributes.blksize as _;
-    stat.st_blocks = attributes.blocks as _;
-    let (seconds, nanoseconds) = (attributes.mtime.0, i64::from(attributes.mtime.1));
-    (stat.st_mtime, stat.st_atime, stat.st_ctime) = (seconds, seconds, seconds);
-    (stat.st_mtime_nsec, stat.st_atime_nsec, stat.st_ctime_nsec) = (nanoseconds, nanoseconds, nanoseconds);
-    stat
 }
 
 pub(crate) unsafe fn fstat(fd: c_int, buf: *mut Stat) -> c_int {
@@ -142,7 +122,7 @@ unsafe fn statx_at(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, 
         Way::Found(place) => match present::attributes(&place) {
             Some(_) if route::is_wild(buf) => Err(Errno(libc::EFAULT)),
             Some(attributes) => {
-                fill_x(buf, &attributes);
+                buf.write(cvmfs_hooks::fill::statx(&cvmfs_hooks::fill::stat(&attributes)));
                 Ok(0)
             }
             None => plain(),
@@ -151,26 +131,6 @@ unsafe fn statx_at(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, 
         Way::Native => route::native(libc::SYS_statx, arguments, dir, path),
         Way::Supervisor => plain(),
     }
-}
-
-unsafe fn fill_x(buf: *mut Statx, attributes: &Attributes) {
-    // All zero is a valid one.
-    buf.write_bytes(0, 1);
-    let buf = &mut *buf;
-    buf.stx_mask = libc::STATX_BASIC_STATS;
-    buf.stx_blksize = attributes.blksize;
-    buf.stx_nlink = attributes.nlink;
-    buf.stx_uid = attributes.uid;
-    buf.stx_gid = attributes.gid;
-    buf.stx_mode = attributes.mode as u16;
-    buf.stx_ino = attributes.ino;
-    buf.stx_size = attributes.size;
-    buf.stx_blocks = attributes.blocks;
-    (buf.stx_dev_major, buf.stx_dev_minor) = (libc::major(attributes.dev), libc::minor(attributes.dev));
-    (buf.stx_rdev_major, buf.stx_rdev_minor) = (libc::major(attributes.rdev), libc::minor(attributes.rdev));
-    buf.stx_mtime.tv_sec = attributes.mtime.0;
-    buf.stx_mtime.tv_nsec = attributes.mtime.1;
-    (buf.stx_atime, buf.stx_ctime) = (buf.stx_mtime, buf.stx_mtime);
 }
 
 pub(crate) unsafe fn access(path: *const c_char, mode: c_int) -> c_int {
