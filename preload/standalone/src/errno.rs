@@ -12,6 +12,12 @@ impl From<std::io::Error> for Errno {
     }
 }
 
+impl From<cvmfs_view::Errno> for Errno {
+    fn from(error: cvmfs_view::Errno) -> Errno {
+        Errno(error.0)
+    }
+}
+
 impl From<std::ffi::NulError> for Errno {
     fn from(_: std::ffi::NulError) -> Errno {
         Errno(libc::EINVAL)

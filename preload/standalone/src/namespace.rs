@@ -4,10 +4,12 @@ use crate::errno::Errno;
 use crate::session;
 use cvmfs_helper::{Reply, Request};
 use cvmfs_index::walk::LINK_MAX;
+use cvmfs_view::verdict;
 use libc::c_int;
 use libcvmfs::Error;
 use libcvmfs::cache::{Key, Mapping};
 use libcvmfs::fqrn::Fqrn;
+use libcvmfs::identity::of_process;
 pub(crate) use libcvmfs::namespace::{FileKind, LastLink, Listing, Node, Resolved};
 use libcvmfs::namespace::{Mounts, Namespace};
 use libcvmfs::snapshot::{CatalogRef, Content, Parts, Snapshot, Source};
@@ -43,50 +45,14 @@ pub(crate) fn resolve(path: &[u8], last: LastLink) -> Result<Resolved, Errno> {
         }
     }
     if let Resolved::Node(node) = &found {
-        check_way(node)?;
+        verdict::reaches(node, of_process)?;
     }
     Ok(found)
 }
 
-/// Whether this process may search the directories above `node`. Nearly all of them are open to everybody.
-fn check_way(node: &Node) -> Result<(), Errno> {
-    let mut above = node.parent();
-    while let Some(directory) = above {
-        if directory.attributes().mode & 0o111 != 0o111 {
-            check_access(&directory, libc::X_OK)?;
-        }
-        above = directory.parent();
-    }
-    Ok(())
-}
-
-/// Whether this process may do to `node` what the bits of `access` say (`R_OK`, `X_OK`).
+/// Whether this process may do to `node` what the bits of `wanted` say (`R_OK`, `X_OK`).
 pub(crate) fn check_access(node: &Node, wanted: c_int) -> Result<(), Errno> {
-    // SAFETY: no arguments, cannot fail.
-    let user = unsafe { libc::geteuid() };
-    let attributes = node.attributes();
-    let wanted = wanted as u32 & 7;
-    if wanted == 0 || attributes.permits(user, &groups(), wanted) { Ok(()) } else { Err(Errno(libc::EACCES)) }
-}
-
-fn groups() -> Vec<u32> {
-    let mut groups = vec![0; 64];
-    // SAFETY: a buffer with its number of elements; a number of 0 asks for the count.
-    unsafe {
-        let mut count = libc::getgroups(groups.len() as c_int, groups.as_mut_ptr());
-        if count < 0 {
-            groups.resize(libc::getgroups(0, std::ptr::null_mut()).max(0) as usize, 0);
-            count = libc::getgroups(groups.len() as c_int, groups.as_mut_ptr());
-        }
-        groups.truncate(count.max(0) as usize);
-        groups.push(libc::getegid());
-    }
-    groups
-}
-
-/// The name of the directory in the view for what `node` belongs to.
-pub(crate) fn view_key(node: &Node) -> String {
-    node.snapshot().map_or_else(|| "top".to_owned(), |snapshot| snapshot.identity().root_hash.to_string())
+    Ok(verdict::permitted(node, &of_process(), wanted)?)
 }
 
 /// The repositories that this process has touched, each at the revision that it found then.

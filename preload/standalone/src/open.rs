@@ -2,10 +2,12 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "every line works on the caller's arguments under the caller's promises")]
 
 use crate::errno::Errno;
-use crate::namespace::{self, FileKind, LastLink, Node, Resolved};
+use crate::namespace::{self, LastLink, Resolved};
 use crate::route::{self, C2, C3, C4, Parent, Step};
 use crate::{errno, inside, place, sys, view};
+use cvmfs_view::verdict;
 use libc::{AT_FDCWD, c_char, c_int, mode_t};
+use libcvmfs::identity::of_process;
 use std::ffi::CString;
 
 pub(crate) unsafe fn open(
@@ -75,18 +77,14 @@ fn finish(step: Step<CString>, flags: c_int) -> Result<Step<c_int>, Errno> {
     }
 }
 
-fn writes(flags: c_int) -> bool {
-    flags & libc::O_PATH == 0 && (flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0)
-}
-
 /// `/proc/self/fd/N` of a file of ours would be the one way to write to the cache. To read it the kernel knows the way.
 unsafe fn refusal_to_reopen(path: *const c_char, flags: c_int) -> Option<Errno> {
-    if !writes(flags) || flags & libc::O_NOFOLLOW != 0 || inside::is_inside() {
+    if !verdict::writes(flags) || flags & libc::O_NOFOLLOW != 0 || inside::is_inside() {
         return None;
     }
     let spelled = place::behind_link(path)?;
     let judged = inside::answer(|| match namespace::resolve(&spelled, LastLink::Keep)? {
-        Resolved::Node(node) => judge(&node, flags),
+        Resolved::Node(node) => Ok(verdict::open(&node, flags, &of_process())?),
         Resolved::Outside(_) => Err(Errno(libc::EROFS)),
     });
     // What was open before it was absent is still ours.
@@ -96,8 +94,8 @@ unsafe fn refusal_to_reopen(path: *const c_char, flags: c_int) -> Option<Errno> 
 /// Judges the flags as the kernel does on a read-only file system, in its order, and finds the real name to open.
 pub(crate) fn prepare(spelled: &[u8], flags: c_int) -> Result<Step<CString>, Errno> {
     let has = |flag: c_int| flags & flag == flag;
-    let creates = has(libc::O_CREAT) && !has(libc::O_PATH);
-    if creates && has(libc::O_DIRECTORY) || has(libc::O_TMPFILE) && !writes(flags) {
+    let creates = verdict::creates(flags);
+    if creates && has(libc::O_DIRECTORY) || has(libc::O_TMPFILE) && !verdict::writes(flags) {
         return Err(Errno(libc::EINVAL));
     }
     if creates && spelled.ends_with(b"/") {
@@ -120,40 +118,6 @@ pub(crate) fn prepare(spelled: &[u8], flags: c_int) -> Result<Step<CString>, Err
         }
         Err(error) => return Err(error),
     };
-    if exclusive {
-        return Err(Errno(libc::EEXIST));
-    }
-    judge(&node, flags)?;
+    verdict::open(&node, flags, &of_process())?;
     view::materialise(&node).map(Step::Done)
-}
-
-fn judge(node: &Node, flags: c_int) -> Result<(), Errno> {
-    let has = |flag: c_int| flags & flag == flag;
-    let kind = node.kind();
-    if has(libc::O_PATH) {
-        let misses = has(libc::O_DIRECTORY) && kind != FileKind::Directory;
-        return if misses { Err(Errno(libc::ENOTDIR)) } else { Ok(()) };
-    }
-    let refused = match kind {
-        FileKind::Directory if has(libc::O_TMPFILE) => Some(libc::EROFS),
-        FileKind::Directory => (writes(flags) || has(libc::O_CREAT)).then_some(libc::EISDIR),
-        _ if has(libc::O_DIRECTORY) => Some(libc::ENOTDIR),
-        FileKind::Symlink => Some(libc::ELOOP),
-        FileKind::Regular => writes(flags).then_some(libc::EROFS),
-        _ => None,
-    };
-    if let Some(error) = refused {
-        return Err(Errno(error));
-    }
-    // Only pipes and the like get here when they are to be written to.
-    let wanted = match flags & libc::O_ACCMODE {
-        libc::O_RDONLY => libc::R_OK,
-        libc::O_WRONLY => libc::W_OK,
-        _ => libc::R_OK | libc::W_OK,
-    };
-    namespace::check_access(node, wanted)?;
-    // SAFETY: no arguments, cannot fail.
-    let user = unsafe { libc::geteuid() };
-    let others = has(libc::O_NOATIME) && user != 0 && user != node.attributes().uid;
-    if others { Err(Errno(libc::EPERM)) } else { Ok(()) }
 }

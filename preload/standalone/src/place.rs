@@ -4,9 +4,9 @@
 //! or relative to a directory in the view. A native path that merely leads to us, over a symbolic link of the host or
 //! over `..`, is found out after the kernel said that it does not exist: [`host_link`].
 
-use crate::errno::{self, Errno};
+use crate::errno;
 use crate::{session, sys, view};
-use cvmfs_index::walk::{LINK_MAX, PATH_MAX, strip_mount_dir};
+use cvmfs_index::walk::{PATH_MAX, strip_mount_dir};
 use libc::{c_char, c_int};
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
@@ -113,7 +113,7 @@ pub(crate) fn join(base: &[u8], path: &[u8]) -> Vec<u8> {
 pub(crate) fn of_descriptor(fd: c_int) -> Option<Vec<u8>> {
     let view = session::view()?;
     let stat = sys::fstat(fd).ok()?;
-    if stat.st_dev == view.device {
+    if stat.st_dev == view.device() {
         let mut buf = [0; PATH_MAX + 1];
         let name = view::descriptor_name(fd, &mut buf).ok()?;
         if let Some(path) = view::strip(name) {
@@ -180,76 +180,5 @@ fn follow(dir: c_int, path: &[u8]) -> Option<Vec<u8>> {
         _ if dir == libc::AT_FDCWD => join(sys::getcwd(&mut buf).ok()?, path),
         _ => join(view::descriptor_name(dir, &mut buf).ok()?, path),
     };
-    // Where the last component alone is missing, a directory of the kernel's is not worth walking through.
-    let dots = absolute.windows(3).any(|w| w == b"/..");
-    let end = absolute.iter().rposition(|&b| b != b'/')? + 1;
-    let parent_end = absolute.get(..end)?.iter().rposition(|&b| b == b'/')?;
-    let parent = CString::new(absolute.get(..parent_end.max(1))?).ok()?;
-    let mut done = Vec::new();
-    let mut rest = absolute.clone();
-    if !dots && sys::stat(&parent, 0).is_ok() {
-        done = absolute.get(..parent_end)?.to_vec();
-        rest = absolute.get(parent_end..)?.to_vec();
-    }
-    let mut links = 0;
-    loop {
-        let start = rest.iter().position(|&b| b != b'/')?;
-        let tail = rest.get(start..)?;
-        let len = tail.iter().position(|&b| b == b'/').unwrap_or(tail.len());
-        let (name, after) = tail.split_at(len);
-        match name {
-            b"." => rest = after.to_vec(),
-            b".." => {
-                // What is done holds no links unless it is the caller's own parent directory, which has no dots.
-                done.truncate(done.iter().rposition(|&b| b == b'/').unwrap_or(0));
-                rest = after.to_vec();
-            }
-            _ => {
-                let here = join(&done, name);
-                let target = CString::new(here.clone()).ok()?;
-                let mut buf = [0; PATH_MAX + 1];
-                match sys::readlink(&target, &mut buf) {
-                    Ok(link) => {
-                        links += 1;
-                        if links > LINK_MAX || link.is_empty() {
-                            return None;
-                        }
-                        if link.starts_with(b"/") {
-                            done.clear();
-                        } else if !after.is_empty() || link.starts_with(b"..") {
-                            done = real_directory(&done)?;
-                        }
-                        rest = [b"/", link, after].concat();
-                    }
-                    Err(Errno(libc::EINVAL)) => {
-                        done = here;
-                        rest = after.to_vec();
-                    }
-                    // Nothing there: unless it is ours, nothing can come.
-                    Err(_) => {
-                        let whole = [here.as_slice(), after].concat();
-                        return spelled_absolute(&whole).map(Cow::into_owned);
-                    }
-                }
-            }
-        }
-        let whole = [done.as_slice(), rest.as_slice()].concat();
-        if strip_mount_dir(session::mount_dir(), &whole).is_some() {
-            return Some(whole);
-        }
-    }
-}
-
-/// The path of a native directory without links, so that `..` can be taken off its end.
-fn real_directory(path: &[u8]) -> Option<Vec<u8>> {
-    let path = CString::new(if path.is_empty() { b"/" } else { path }).ok()?;
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
-    let arguments = [libc::AT_FDCWD as usize, path.as_ptr() as usize, flags as usize, 0, 0, 0];
-    // SAFETY: a C string and plain flags.
-    let fd = unsafe { sys::call(libc::SYS_openat, arguments) }.ok()?;
-    let mut buf = [0; PATH_MAX + 1];
-    let name = view::descriptor_name(fd as c_int, &mut buf).ok().map(<[u8]>::to_vec);
-    // SAFETY: a descriptor of our own.
-    let _ = unsafe { sys::call(libc::SYS_close, [fd, 0, 0, 0, 0, 0]) };
-    name.map(|name| if name == b"/" { Vec::new() } else { name })
+    cvmfs_view::host::leads_here(&absolute, true, |path| spelled_absolute(path).is_some())
 }

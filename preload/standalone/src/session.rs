@@ -2,6 +2,7 @@
 
 use crate::{inside, sys};
 use cvmfs_helper::{Endpoint, EndpointError, Reply, Request};
+use cvmfs_view::View;
 use libcvmfs::Error;
 use parking_lot::Mutex;
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -10,15 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-
-/// Where the virtual names lie as real ones.
-#[derive(Debug)]
-pub(crate) struct View {
-    /// The directory that holds one tree for each root hash; no trailing slash.
-    pub(crate) prefix: Vec<u8>,
-    /// Its file system.
-    pub(crate) device: u64,
-}
 
 /// What the environment said when the library was loaded: programs empty it.
 struct Start {
@@ -115,7 +107,7 @@ pub(crate) fn variables() -> Vec<CString> {
         }
     };
     if let (Some(view), Some(endpoint)) = (VIEW.get(), ENDPOINT.get()) {
-        add(cvmfs_helper::VIEW_VARIABLE, OsStr::from_bytes(&view.prefix));
+        add(cvmfs_helper::VIEW_VARIABLE, OsStr::from_bytes(view.prefix()));
         add(cvmfs_helper::SOCKET_VARIABLE, endpoint.socket().as_os_str());
     }
     variables
@@ -129,10 +121,8 @@ pub(crate) fn view() -> Option<&'static View> {
 
 /// Takes note of where the view is.
 pub(crate) fn set_view(directory: &Path) {
-    let prefix = directory.as_os_str().as_bytes().to_vec();
-    let device = CString::new(prefix.clone()).ok().and_then(|path| sys::stat(&path, 0).ok()).map(|stat| stat.st_dev);
-    if let Some(device) = device {
-        let _ = VIEW.set(View { prefix, device });
+    if let Ok(view) = View::at(directory) {
+        let _ = VIEW.set(view);
     }
 }
 

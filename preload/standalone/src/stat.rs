@@ -4,11 +4,13 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "every line works on the caller's arguments under the caller's promises")]
 
 use crate::errno::{Answer as _, Errno};
-use crate::namespace::{self, Node};
+use crate::namespace::Node;
 use crate::route::{self, C2, C4};
 use crate::sys;
 use cvmfs_hooks::c::{Stat, Statx};
+use cvmfs_view::verdict;
 use libc::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, c_char, c_int, c_uint};
+use libcvmfs::identity::of_process;
 
 pub(crate) unsafe fn stat(path: *const c_char, buf: *mut Stat) -> c_int {
     fstatat(AT_FDCWD, path, buf, 0)
@@ -53,7 +55,7 @@ pub(crate) unsafe fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: 
         if buf.is_null() {
             return Err(Errno(libc::EFAULT));
         }
-        *buf = of_node_x(node);
+        *buf = cvmfs_view::stat::statx(&of_node(node));
         Ok(0)
     })
 }
@@ -75,45 +77,7 @@ unsafe fn fill(node: &Node, buf: *mut Stat) -> Result<c_int, Errno> {
 
 /// `struct stat` of a node.
 pub(crate) fn of_node(node: &Node) -> Stat {
-    let attributes = node.attributes();
-    // SAFETY: a structure of plain numbers.
-    let mut stat: Stat = unsafe { std::mem::zeroed() };
-    stat.st_dev = attributes.dev;
-    stat.st_ino = attributes.ino;
-    stat.st_mode = attributes.mode;
-    stat.st_nlink = attributes.nlink as _;
-    stat.st_uid = attributes.uid;
-    stat.st_gid = attributes.gid;
-    stat.st_rdev = attributes.rdev;
-    stat.st_size = attributes.size as _;
-    stat.st_blksize = attributes.blksize as _;
-    stat.st_blocks = attributes.blocks as _;
-    let (seconds, nanoseconds) = attributes.mtime;
-    (stat.st_mtime, stat.st_atime, stat.st_ctime) = (seconds, seconds, seconds);
-    let nanoseconds = i64::from(nanoseconds);
-    (stat.st_mtime_nsec, stat.st_atime_nsec, stat.st_ctime_nsec) = (nanoseconds, nanoseconds, nanoseconds);
-    stat
-}
-
-fn of_node_x(node: &Node) -> Statx {
-    let stat = of_node(node);
-    // SAFETY: a structure of plain numbers.
-    let mut buf: Statx = unsafe { std::mem::zeroed() };
-    buf.stx_mask = libc::STATX_BASIC_STATS;
-    buf.stx_blksize = stat.st_blksize as u32;
-    buf.stx_nlink = stat.st_nlink as u32;
-    buf.stx_uid = stat.st_uid;
-    buf.stx_gid = stat.st_gid;
-    buf.stx_mode = stat.st_mode as u16;
-    buf.stx_ino = stat.st_ino;
-    buf.stx_size = stat.st_size as u64;
-    buf.stx_blocks = stat.st_blocks as u64;
-    (buf.stx_dev_major, buf.stx_dev_minor) = (libc::major(stat.st_dev), libc::minor(stat.st_dev));
-    (buf.stx_rdev_major, buf.stx_rdev_minor) = (libc::major(stat.st_rdev), libc::minor(stat.st_rdev));
-    buf.stx_mtime.tv_sec = stat.st_mtime;
-    buf.stx_mtime.tv_nsec = stat.st_mtime_nsec as u32;
-    (buf.stx_atime, buf.stx_ctime) = (buf.stx_mtime, buf.stx_mtime);
-    buf
+    cvmfs_view::stat::stat(&node.attributes())
 }
 
 pub(crate) unsafe fn access(real: C2<*const c_char, c_int, c_int>, path: *const c_char, mode: c_int) -> c_int {
@@ -137,12 +101,6 @@ pub(crate) unsafe fn faccessat(
 }
 
 fn permitted(node: &Node, mode: c_int) -> Result<c_int, Errno> {
-    use namespace::FileKind::{Directory, Regular, Symlink};
-    if mode & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
-        return Err(Errno(libc::EINVAL));
-    }
-    if mode & libc::W_OK != 0 && matches!(node.kind(), Regular | Directory | Symlink) {
-        return Err(Errno(libc::EROFS));
-    }
-    namespace::check_access(node, mode).map(|()| 0)
+    verdict::access(node, mode, &of_process())?;
+    Ok(0)
 }

@@ -1,10 +1,12 @@
 //! Symbolic links of the host that lead into the tree.
 //!
 //! The kernel, which does not know the tree, says of such a path that it does not exist. Nobody else has to walk, so
-//! this is asked only after that.
+//! this is asked only after that. It calls the kernel and not the C library, whose functions may be the ones that ask.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use rustix::fs::{Mode, OFlags};
+use std::ffi::{CString, OsStr};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// Links followed before giving up, as in the kernel.
@@ -19,7 +21,7 @@ pub fn leads_here(path: &[u8], last: bool, ours: impl Fn(&[u8]) -> bool) -> Opti
     let (parent, name) = path.split_at(slash);
     let plain = !matches!(name, b"/." | b"/..") && !path.windows(3).any(|w| w == b"/..");
     let (mut done, mut rest) = (Vec::new(), path.to_vec());
-    if plain && std::fs::metadata(real(parent)).is_ok() {
+    if plain && rustix::fs::stat(real(parent)).is_ok() {
         (done, rest) = (parent.to_vec(), name.to_vec());
     }
     let mut links = 0;
@@ -36,7 +38,7 @@ pub fn leads_here(path: &[u8], last: bool, ours: impl Fn(&[u8]) -> bool) -> Opti
             }
             _ => {
                 let here = [done.as_slice(), b"/", name].concat();
-                match std::fs::read_link(real(&here)).map(|link| link.into_os_string().into_vec()) {
+                match rustix::fs::readlink(real(&here), Vec::new()).map(CString::into_bytes) {
                     Ok(_) if !last && after.is_empty() => return None,
                     Ok(link) => {
                         links += 1;
@@ -46,14 +48,11 @@ pub fn leads_here(path: &[u8], last: bool, ours: impl Fn(&[u8]) -> bool) -> Opti
                         if link.starts_with(b"/") {
                             done.clear();
                         } else if !after.is_empty() || link.starts_with(b"..") {
-                            done = std::fs::canonicalize(real(&done)).ok()?.into_os_string().into_vec();
-                            if done == b"/" {
-                                done.clear();
-                            }
+                            done = real_directory(&done)?;
                         }
                         rest = [b"/", link.as_slice(), after].concat();
                     }
-                    Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    Err(rustix::io::Errno::INVAL) => {
                         done = here;
                         rest = after.to_vec();
                     }
@@ -70,6 +69,15 @@ pub fn leads_here(path: &[u8], last: bool, ours: impl Fn(&[u8]) -> bool) -> Opti
             return Some(whole);
         }
     }
+}
+
+/// The path of a native directory without links, so that `..` can be taken off its end; empty for the root.
+fn real_directory(path: &[u8]) -> Option<Vec<u8>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(real(path), flags, Mode::empty()).ok()?;
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let name = rustix::fs::readlink(link, Vec::new()).ok()?.into_bytes();
+    Some(if name == b"/" { Vec::new() } else { name })
 }
 
 fn trimmed(path: &[u8]) -> &[u8] {

@@ -23,7 +23,7 @@ pub mod place;
 pub mod stat;
 pub mod verdict;
 
-pub use place::View;
+pub use place::{NameOrObject, View};
 
 use libc::c_int;
 

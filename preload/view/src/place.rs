@@ -23,10 +23,20 @@ pub struct View {
     serial: AtomicU32,
 }
 
+/// Where the content of a file is.
+#[derive(Debug)]
+pub enum NameOrObject {
+    /// Under its real name.
+    Name(PathBuf),
+    /// Only in the cache, from which it cannot be linked.
+    Object(File),
+}
+
 impl View {
     /// The view in `directory`, which exists and is spelled without links.
     pub fn at(directory: &Path) -> io::Result<View> {
-        let device = std::fs::metadata(directory)?.dev();
+        // Not through the C library, whose functions may be the ones that need this view.
+        let device = rustix::fs::stat(directory)?.st_dev;
         Ok(View { prefix: directory.as_os_str().as_bytes().to_vec(), device, serial: AtomicU32::new(0) })
     }
 
@@ -53,7 +63,9 @@ impl View {
         if let Some(file) = open_real(&name, flags)? {
             return Ok(file);
         }
-        self.link(node, &name)?;
+        if let Some(object) = self.link(node, &name)? {
+            self.copy(object, &name)?;
+        }
         // Cleaning can take it away at once: rare, and the second time is the last.
         match open_real(&name, flags)? {
             Some(file) => Ok(file),
@@ -67,8 +79,8 @@ impl View {
         match node.kind() {
             FileKind::Directory => private_directories(&name)?,
             FileKind::Regular => {
-                if open_real(&name, OFlags::empty())?.is_none() {
-                    self.link(node, &name)?;
+                if let Some(object) = self.link_missing(node, &name)? {
+                    self.copy(object, &name)?;
                 }
             }
             FileKind::Symlink => {
@@ -125,28 +137,45 @@ impl View {
         Path::new(OsStr::from_bytes(&self.prefix)).join(format!(".new-{}-{serial}", std::process::id()))
     }
 
-    /// Gives the content of `node` the name `name`, in the place of a placeholder or an older copy.
-    fn link(&self, node: &Node, name: &Path) -> Result<(), Refusal> {
-        let object = node.open()?;
-        if std::fs::symlink_metadata(name).is_err() {
-            match make(name, |name| link_open_file(&object, name)) {
-                Err(error) if is_unlinkable(&error) => return Ok(self.copy(object, name)?),
-                made => made?,
-            }
-            return Ok(());
+    /// Makes sure that the regular file `node` has the name `name`; where it cannot be linked, its object is given
+    /// back.
+    fn link_missing(&self, node: &Node, name: &Path) -> Result<Option<File>, Refusal> {
+        match open_real(name, OFlags::empty())? {
+            Some(_) => Ok(None),
+            None => self.link(node, name),
         }
-        let temporary = self.temporary();
-        match link_open_file(&object, &temporary) {
-            Err(error) if is_unlinkable(&error) => return Ok(self.copy(object, name)?),
-            linked => linked?,
-        }
-        let renamed = std::fs::rename(&temporary, name);
-        // Still there if both are the same file by now: then renaming does nothing.
-        let _ = std::fs::remove_file(&temporary);
-        Ok(renamed?)
     }
 
-    /// A cache of somebody else, on another file system, or an object with too many names: the view has a copy.
+    /// Makes sure that a regular file has its real name, and tells it. Where it cannot be linked (a cache of somebody
+    /// else, another file system, too many names) its object is given instead.
+    pub fn name_or_object(&self, node: &Node) -> Result<NameOrObject, Refusal> {
+        let name = self.name(node);
+        Ok(match self.link_missing(node, &name)? {
+            None => NameOrObject::Name(name),
+            Some(object) => NameOrObject::Object(object),
+        })
+    }
+
+    /// Gives the content of `node` the name `name`, in the place of a placeholder or an older copy; the object where it
+    /// cannot be linked.
+    fn link(&self, node: &Node, name: &Path) -> Result<Option<File>, Refusal> {
+        let object = node.open()?;
+        let missing = std::fs::symlink_metadata(name).is_err();
+        let temporary = if missing { name.to_owned() } else { self.temporary() };
+        match make(&temporary, |name| link_open_file(&object, name)) {
+            Err(error) if is_unlinkable(&error) => return Ok(Some(object)),
+            made => made?,
+        }
+        if !missing {
+            let renamed = std::fs::rename(&temporary, name);
+            // Still there if both are the same file by now: then renaming does nothing.
+            let _ = std::fs::remove_file(&temporary);
+            renamed?;
+        }
+        Ok(None)
+    }
+
+    /// What cannot be linked is copied.
     fn copy(&self, mut object: File, name: &Path) -> io::Result<()> {
         self.write_program(name, |copy| io::copy(&mut object, copy).map(drop))
     }

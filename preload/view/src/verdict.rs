@@ -3,6 +3,7 @@
 use crate::Errno;
 use libc::c_int;
 use libcvmfs::namespace::{FileKind, Node};
+use std::borrow::Borrow;
 
 /// Whether opening with these flags asks for more than reading.
 pub fn writes(flags: c_int) -> bool {
@@ -14,8 +15,11 @@ pub fn creates(flags: c_int) -> bool {
     flags & libc::O_CREAT != 0 && flags & libc::O_PATH == 0
 }
 
-/// Judges the flags of an open of something that exists.
-pub fn open(node: &Node, flags: c_int) -> Result<(), Errno> {
+/// Who asks: the user and all groups, as [`libcvmfs::identity::of_process`] gives them.
+pub type Who = (u32, Vec<u32>);
+
+/// Judges an open of something that exists: the flags, the bits, and whose it is.
+pub fn open(node: &Node, flags: c_int, who: &Who) -> Result<(), Errno> {
     let has = |flag: c_int| flags & flag == flag;
     let kind = node.kind();
     if creates(flags) && has(libc::O_EXCL) {
@@ -33,11 +37,23 @@ pub fn open(node: &Node, flags: c_int) -> Result<(), Errno> {
         FileKind::Regular => writes(flags).then_some(libc::EROFS),
         _ => None,
     };
-    refused.map_or(Ok(()), |error| Err(Errno(error)))
+    if let Some(error) = refused {
+        return Err(Errno(error));
+    }
+    // Only pipes and the like get here when they are to be written to.
+    let wanted = match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => libc::R_OK,
+        libc::O_WRONLY => libc::W_OK,
+        _ => libc::R_OK | libc::W_OK,
+    };
+    permitted(node, who, wanted)?;
+    let (user, _) = *who;
+    let others = has(libc::O_NOATIME) && user != 0 && user != node.attributes().uid;
+    if others { Err(Errno(libc::EPERM)) } else { Ok(()) }
 }
 
-/// Judges `access`: `permitted` decides about the bits for reading and running.
-pub fn access(node: &Node, mode: c_int, permitted: impl FnOnce(c_int) -> bool) -> Result<(), Errno> {
+/// Judges `access`.
+pub fn access(node: &Node, mode: c_int, who: &Who) -> Result<(), Errno> {
     use FileKind::{Directory, Regular, Symlink};
     if mode & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
         return Err(Errno(libc::EINVAL));
@@ -45,21 +61,27 @@ pub fn access(node: &Node, mode: c_int, permitted: impl FnOnce(c_int) -> bool) -
     if mode & libc::W_OK != 0 && matches!(node.kind(), Regular | Directory | Symlink) {
         return Err(Errno(libc::EROFS));
     }
-    if permitted(mode) { Ok(()) } else { Err(Errno(libc::EACCES)) }
+    permitted(node, who, mode)
 }
 
 /// Whether somebody may do to `node` what the bits of `wanted` say (`R_OK`, `X_OK`).
-pub fn permits(node: &Node, (uid, groups): &(u32, Vec<u32>), wanted: c_int) -> bool {
+pub fn permits(node: &Node, (uid, groups): &Who, wanted: c_int) -> bool {
     let wanted = wanted as u32 & 7;
     wanted == 0 || node.attributes().permits(*uid, groups, wanted)
 }
 
-/// Whether somebody may search the directories above `node`. Nearly all of them are open to everybody.
-pub fn reaches(node: &Node, who: &(u32, Vec<u32>)) -> Result<(), Errno> {
+/// As [`permits`], with `EACCES` for no.
+pub fn permitted(node: &Node, who: &Who, wanted: c_int) -> Result<(), Errno> {
+    if permits(node, who, wanted) { Ok(()) } else { Err(Errno(libc::EACCES)) }
+}
+
+/// Whether somebody may search the directories above `node`. Nearly all of them are open to everybody, so that it is
+/// rarely asked who that is.
+pub fn reaches<W: Borrow<Who>>(node: &Node, who: impl Fn() -> W) -> Result<(), Errno> {
     let mut above = node.parent();
     while let Some(directory) = above {
-        if directory.attributes().mode & 0o111 != 0o111 && !permits(&directory, who, libc::X_OK) {
-            return Err(Errno(libc::EACCES));
+        if directory.attributes().mode & 0o111 != 0o111 {
+            permitted(&directory, who().borrow(), libc::X_OK)?;
         }
         above = directory.parent();
     }

@@ -127,7 +127,7 @@ impl Supervisor {
         for _ in 0..WAYS_BACK {
             match found {
                 Resolved::Node(node) => {
-                    verdict::reaches(&node, &self.caller)?;
+                    verdict::reaches(&node, || &self.caller)?;
                     return Ok(Place::Ours(node));
                 }
                 Resolved::Outside(path) => {

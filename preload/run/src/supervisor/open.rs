@@ -57,26 +57,13 @@ impl Supervisor {
             }
             Err(refusal) => return Err(refusal),
         };
-        verdict::open(&node, flags)?;
+        verdict::open(&node, flags, &self.caller)?;
         if has(libc::O_PATH) {
             let name = self.named(&node)?;
             let flags = (flags | libc::O_NOFOLLOW) as u64;
             return Ok(Answer::Rerun(
                 Rerun::brief(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags, 0, 0, 0]).with_string(1, &name),
             ));
-        }
-        // Only pipes and the like get here when they are to be written to.
-        let wanted = match flags & libc::O_ACCMODE {
-            libc::O_RDONLY => libc::R_OK,
-            libc::O_WRONLY => libc::W_OK,
-            _ => libc::R_OK | libc::W_OK,
-        };
-        if !verdict::permits(&node, &self.caller, wanted) {
-            return Err(Errno(libc::EACCES).into());
-        }
-        let (user, _) = self.caller;
-        if has(libc::O_NOATIME) && user != 0 && user != node.attributes().uid {
-            return Err(Errno(libc::EPERM).into());
         }
         let kept = OFlags::from_bits_retain((flags & KEPT) as u32);
         self.keep(&node);
@@ -172,9 +159,7 @@ impl Supervisor {
                 if node.kind() != FileKind::Directory {
                     return Err(Errno(libc::ENOTDIR).into());
                 }
-                if !verdict::permits(&node, &self.caller, libc::X_OK) {
-                    return Err(Errno(libc::EACCES).into());
-                }
+                verdict::permitted(&node, &self.caller, libc::X_OK)?;
                 let name = self.named(&node)?;
                 Ok(Answer::Rerun(Rerun::brief(libc::SYS_chdir, [0; 6]).with_string(0, &name)))
             }

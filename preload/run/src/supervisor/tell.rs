@@ -32,7 +32,7 @@ impl Supervisor {
         match self.object(task, Object::Path(at, flags))? {
             Place::Native => Ok(Answer::Resume),
             Place::Ours(node) => {
-                verdict::access(&node, mode, |mode| verdict::permits(&node, &self.caller, mode))?;
+                verdict::access(&node, mode, &self.caller)?;
                 Ok(Answer::Value(0))
             }
             Place::Elsewhere(path) => {
