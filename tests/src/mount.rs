@@ -24,6 +24,16 @@ pub struct Mount {
     _directory: Option<Arc<TempDir>>,
 }
 
+/// A client from the lines `NAME=value` in a variable of the environment, for a child process; `None` in the process
+/// that runs the tests.
+pub fn client_from_environment(variable: &str) -> Option<Client> {
+    let lines = std::env::var(variable).ok()?;
+    let options = lines.lines().filter_map(|line| line.split_once('='));
+    let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let settings = ClientSettings { options, config_roots: Some(Vec::new()), ..ClientSettings::default() };
+    Some(Client::new(settings).unwrap_or_else(|error| panic!("{error}")))
+}
+
 impl Mount {
     /// Straight from disk.
     pub fn of(repository: &RepositoryFixture) -> Mount {

@@ -1,6 +1,7 @@
 //! Programs of the system that a test needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Set to `1` where every tool is installed (continuous integration): a missing one is then a failure.
 pub const REQUIRE_TOOLS: &str = "CVMFS_TESTS_REQUIRE_TOOLS";
@@ -24,4 +25,17 @@ pub fn skip(reason: &str) {
     assert!(std::env::var(REQUIRE_TOOLS).as_deref() != Ok("1"), "{reason}, and {REQUIRE_TOOLS}=1");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     eprintln!("SKIPPED: {test}: {reason}");
+}
+
+/// Compiles C with `compiler` (a program such as `cc`) into `program`; false where the compiler is missing.
+///
+/// # Panics
+/// When it does not compile.
+pub fn compile(compiler: &str, flags: &[&str], sources: &[PathBuf], program: &Path) -> bool {
+    let Some(compiler) = require_tool(compiler) else { return false };
+    let mut command = Command::new(compiler);
+    command.args(["-D_GNU_SOURCE", "-w", "-O1", "-pthread"]).args(flags).arg("-o").arg(program).args(sources);
+    let output = command.arg("-ldl").output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    true
 }

@@ -8,7 +8,6 @@
 use cvmfs_tests::forge::Forge;
 use cvmfs_tests::mount::{Mount, assert_clean};
 use cvmfs_tests::server::{Behaviour, WebRoot};
-use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::namespace::{LastLink, Resolved};
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -36,12 +35,7 @@ fn large() -> Vec<u8> {
 /// The body of a child process; nothing in the process that runs the tests.
 #[test]
 fn reader() {
-    let Some(options) = std::env::var_os(ROLE) else { return };
-    let options = options.into_string().unwrap();
-    let options =
-        options.lines().map(|line| line.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect();
-    let settings = ClientSettings { options, config_roots: Some(Vec::new()), ..ClientSettings::default() };
-    let client = Client::new(settings).unwrap();
+    let Some(client) = cvmfs_tests::mount::client_from_environment(ROLE) else { return };
     let read = |path: &str| {
         let path = format!("/cvmfs/{FQRN}{path}");
         let node = client.namespace().resolve(path.as_bytes(), LastLink::Follow).and_then(Resolved::node).unwrap();

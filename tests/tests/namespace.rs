@@ -332,16 +332,7 @@ const UNPRIVILEGED: &str = "CVMFS_TESTS_UNPRIVILEGED";
 
 #[test]
 fn unprivileged_reader() {
-    let Some(options) = std::env::var_os(UNPRIVILEGED) else { return };
-    let options = options.into_string().unwrap();
-    let options =
-        options.lines().map(|line| line.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect();
-    let settings = libcvmfs::client::ClientSettings {
-        options,
-        config_roots: Some(Vec::new()),
-        ..libcvmfs::client::ClientSettings::default()
-    };
-    let client = libcvmfs::client::Client::new(settings).unwrap();
+    let Some(client) = cvmfs_tests::mount::client_from_environment(UNPRIVILEGED) else { return };
     let root = client.namespace().resolve(b"/cvmfs/small.test.example", LastLink::Follow).unwrap().node().unwrap();
     let outcome = |name: &[u8]| root.get_xattr(name).map(|_| 0).unwrap_or_else(|error| error.errno());
     println!("protected {} free {}", outcome(b"user.host"), outcome(b"user.revision"));

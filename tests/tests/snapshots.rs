@@ -439,16 +439,7 @@ const READER: &str = "CVMFS_TESTS_OTHER_USER";
 /// The body of a child process; nothing in the process that runs the tests.
 #[test]
 fn another_user() {
-    let Some(options) = std::env::var_os(READER) else { return };
-    let options = options.into_string().unwrap();
-    let options =
-        options.lines().map(|line| line.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect();
-    let settings = libcvmfs::client::ClientSettings {
-        options,
-        config_roots: Some(Vec::new()),
-        ..libcvmfs::client::ClientSettings::default()
-    };
-    let client = libcvmfs::client::Client::new(settings).unwrap();
+    let Some(client) = cvmfs_tests::mount::client_from_environment(READER) else { return };
     let path = b"/cvmfs/small.test.example/files/";
     for (name, size) in [(&b"tiny.txt"[..], 12), (b"large_random_3M.bin", 3_145_745)] {
         let node = client.namespace().resolve(&[path, name].concat(), libcvmfs::namespace::LastLink::Follow);

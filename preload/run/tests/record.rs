@@ -6,17 +6,16 @@
 mod common;
 
 use common::modes::{FULL, PRELOAD, SHIM};
+use common::stage::Stage;
 use common::{User, output, text};
-use cvmfs_tests::forge::{Forge, Published};
+use cvmfs_tests::forge::Forge;
 use cvmfs_tests::server::WebRoot;
 use libcvmfs::client::{Client, ClientSettings};
-use libcvmfs::object::{ObjectKind, ObjectName};
 use libcvmfs::prefetch::{Options, list, prefetch, starts};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 const FQRN: &str = "record.test.example";
 const ROOT: &str = "/cvmfs/record.test.example";
@@ -45,41 +44,8 @@ fn revision(number: u64) -> Forge {
         .file("/unseen/five", "5\n")
 }
 
-struct Stage {
-    web: TempDir,
-    published: Published,
-    server: WebRoot,
-}
-
 fn stage() -> Stage {
-    let web = tempfile::tempdir().unwrap();
-    let published = revision(1).publish(web.path());
-    let server = WebRoot::serve(FQRN, web.path());
-    Stage { web, published, server }
-}
-
-impl Stage {
-    fn options(&self) -> Vec<(String, String)> {
-        vec![
-            ("CVMFS_SERVER_URL".into(), self.server.server_url()),
-            ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
-            ("CVMFS_PUBLIC_KEY".into(), self.published.public_key.display().to_string()),
-            ("CVMFS_MAX_RETRIES".into(), "0".into()),
-            ("CVMFS_REPOSITORIES".into(), FQRN.into()),
-        ]
-    }
-
-    fn user(&self) -> User {
-        User::with(self.options())
-    }
-
-    fn object(&self, path: &str) -> String {
-        self.published.objects[path][0].to_string()
-    }
-
-    fn catalog(&self, mount: &str) -> String {
-        ObjectName::new(self.published.catalogs[mount].0, ObjectKind::Catalog).to_string()
-    }
+    Stage::of(FQRN, FQRN, revision(1))
 }
 
 /// Reads a file, a chunked one, one through a link, and runs a script; opens and leaves a nested catalog.

@@ -6,13 +6,12 @@
 mod common;
 
 use common::modes::{FULL, Mode, PRELOAD, SHIM, in_every_mode};
+use common::stage::Stage;
 use common::{User, output, program, text};
-use cvmfs_tests::forge::{Forge, Published};
-use cvmfs_tests::server::WebRoot;
+use cvmfs_tests::forge::Forge;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
-use tempfile::TempDir;
 
 const FQRN: &str = "changing.test.example";
 const ROOT: &str = "/cvmfs/changing.test.example";
@@ -28,32 +27,8 @@ fn revision(number: u64) -> Forge {
         .file("/nested/version", format!("nested {number}\n"))
 }
 
-struct Stage {
-    web: TempDir,
-    published: Published,
-    server: WebRoot,
-}
-
 fn stage() -> Stage {
-    let web = tempfile::tempdir().unwrap();
-    let published = revision(1).publish(web.path());
-    let server = WebRoot::serve(FQRN, web.path());
-    Stage { web, published, server }
-}
-
-impl Stage {
-    fn user(&self) -> User {
-        User::with(vec![
-            ("CVMFS_SERVER_URL".into(), self.server.server_url()),
-            ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
-            ("CVMFS_PUBLIC_KEY".into(), self.published.public_key.display().to_string()),
-            ("CVMFS_REPOSITORIES".into(), format!("{FQRN},other.test.example")),
-        ])
-    }
-
-    fn looks(&self) -> usize {
-        self.server.paths().iter().filter(|path| path.ends_with("/.cvmfspublished")).count()
-    }
+    Stage::of(FQRN, "changing.test.example,other.test.example", revision(1))
 }
 
 /// A shell under `cvmfs-run` that is told what to do line by line.

@@ -8,10 +8,9 @@ mod exceptions;
 #[path = "twin/tree.rs"]
 mod tree;
 
+use common::User;
 use common::modes::{Mode, modes, modes_for_static};
 use common::native::{as_root, is_root, mounted};
-use common::{User, output};
-use cvmfs_tests::tools::require_tool;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -31,21 +30,12 @@ fn lines(text: &str) -> Lines {
 
 /// Compiles the probe.
 fn probe(home: &Path, compiler: &str, flags: &[&str]) -> Option<PathBuf> {
-    let cc = require_tool(compiler)?;
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/twin");
     let mut sources: Vec<PathBuf> =
         std::fs::read_dir(sources).unwrap().map(|entry| entry.unwrap().path()).filter(|path| is_c(path)).collect();
     sources.sort();
     let program = home.join("twin");
-    output(
-        Command::new(cc)
-            .args(["-D_GNU_SOURCE", "-w", "-O1", "-pthread"])
-            .args(flags)
-            .arg("-o")
-            .arg(&program)
-            .args(sources),
-    );
-    Some(program)
+    cvmfs_tests::tools::compile(compiler, flags, &sources, &program).then_some(program)
 }
 
 fn is_c(path: &Path) -> bool {

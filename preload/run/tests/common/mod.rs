@@ -3,6 +3,7 @@
 
 pub(crate) mod modes;
 pub(crate) mod native;
+pub(crate) mod stage;
 
 use cvmfs_tests::fixtures::{self, RepositoryFixture};
 use std::ffi::OsStr;
@@ -195,17 +196,7 @@ pub(crate) fn text(command: &mut Command) -> String {
 
 /// Compiles a C program of `programs/` and gives the path of the executable, `None` without a compiler.
 pub(crate) fn compile(user: &User, name: &str, flags: &[&str]) -> Option<PathBuf> {
-    let cc = cvmfs_tests::tools::require_tool("cc")?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name);
     let program = user.home.path().join(name.trim_end_matches(".c"));
-    output(
-        Command::new(cc)
-            .args(["-D_GNU_SOURCE", "-w", "-O1", "-pthread"])
-            .args(flags)
-            .arg("-o")
-            .arg(&program)
-            .arg(source)
-            .arg("-ldl"),
-    );
-    Some(program)
+    cvmfs_tests::tools::compile("cc", flags, &[source], &program).then_some(program)
 }

@@ -148,11 +148,9 @@ impl Session {
 
     /// Compiles a program of `programs/`; `None` where the compiler is missing.
     pub(crate) fn compile(&self, compiler: &str, name: &str) -> Option<PathBuf> {
-        let compiler = cvmfs_tests::tools::require_tool(compiler)?;
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name);
-        let program = self.home.path().join(format!("{name}-{}", compiler.file_name().unwrap().display()));
-        output(Command::new(compiler).args(["-D_GNU_SOURCE", "-w", "-O1", "-pthread", "-o"]).arg(&program).arg(source));
-        Some(program)
+        let program = self.home.path().join(format!("{name}-{compiler}"));
+        cvmfs_tests::tools::compile(compiler, &[], &[source], &program).then_some(program)
     }
 }
 
