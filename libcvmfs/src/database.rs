@@ -63,6 +63,14 @@ pub enum DatabaseError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of one's own cannot be written: the disk is full, or the file is damaged.
+    #[error("writing {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
     /// Reading took too long.
     #[error("{} could not be read within {} s", path.display(), TIME_LIMIT.as_secs())]
     TimeLimit {
@@ -75,7 +83,7 @@ impl DatabaseError {
     /// Who failed.
     pub fn origin(&self) -> Origin {
         match self {
-            DatabaseError::Open { .. } => Origin::Cache,
+            DatabaseError::Open { .. } | DatabaseError::Write { .. } => Origin::Cache,
             _ => Origin::Content,
         }
     }
@@ -83,11 +91,31 @@ impl DatabaseError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
-            DatabaseError::Open { .. } | DatabaseError::TimeLimit { .. } => Retry::Later,
+            DatabaseError::Open { .. } | DatabaseError::Write { .. } | DatabaseError::TimeLimit { .. } => Retry::Later,
             _ => Retry::Never,
         }
     }
 }
+
+/// Opens an SQLite file that is one's own and scratch until it is published: without any safety against crashes, and
+/// with a transaction begun. `page_size` in bytes counts for new files only.
+pub(crate) fn scratch(path: &Path, new: bool, page_size: u32) -> Result<Connection, DatabaseError> {
+    let failed = |source| DatabaseError::Write { path: path.to_owned(), source };
+    let create = if new { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    // The cache is 4 MiB; what does not fit goes to the file early.
+    let settings = format!(
+        "PRAGMA page_size = {page_size}; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;
+         PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -4096; PRAGMA foreign_keys = OFF; BEGIN;"
+    );
+    connection.execute_batch(&settings).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Bytes of a database page: the official publishers'.
+pub const PAGE_SIZE: u32 = 1024;
 
 /// An open published SQLite file.
 pub(crate) struct Database {

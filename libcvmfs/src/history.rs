@@ -2,11 +2,11 @@
 
 pub use crate::database::DatabaseError;
 
-use crate::database::{Database, text};
+use crate::database::{self, Database, text};
 use crate::error::{Origin, Retry};
 use crate::fqrn::Fqrn;
 use crate::hash::ContentHash;
-use rusqlite::Row;
+use rusqlite::{Row, params};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -205,6 +205,81 @@ impl History {
         self.previous
     }
 }
+
+/// Making histories.
+impl History {
+    /// No tags, and the trunk alone.
+    pub fn empty() -> History {
+        let trunk = Branch { name: String::new(), parent: None, initial_revision: 0 };
+        History { tags: Vec::new(), branches: vec![trunk], previous: None }
+    }
+
+    /// Notes the history object that this one will replace.
+    pub fn set_previous_revision(&mut self, previous: ContentHash) {
+        self.previous = Some(previous);
+    }
+
+    /// Adds a tag, in the place of one with the same name. A branch that is not known yet leaves the trunk here.
+    pub fn put_tag(&mut self, tag: Tag) {
+        if !self.branches.iter().any(|branch| branch.name == tag.branch) {
+            let parent = Some(String::new());
+            self.put_branch(Branch { name: tag.branch.clone(), parent, initial_revision: tag.revision });
+        }
+        self.tags.retain(|other| other.name != tag.name);
+        self.tags.push(tag);
+    }
+
+    /// Removes a tag; false if there is none of this name.
+    pub fn remove_tag(&mut self, name: &str) -> bool {
+        let before = self.tags.len();
+        self.tags.retain(|tag| tag.name != name);
+        self.tags.len() < before
+    }
+
+    /// Adds a branch, in the place of one with the same name.
+    pub fn put_branch(&mut self, branch: Branch) {
+        self.branches.retain(|other| other.name != branch.name);
+        self.branches.push(branch);
+    }
+
+    /// Writes the database to the new file `path`. `page_size` is in bytes.
+    pub fn write(&self, path: &Path, fqrn: &Fqrn, page_size: u32) -> Result<(), HistoryError> {
+        let db = database::scratch(path, true, page_size)?;
+        let run = || {
+            db.execute_batch(SCHEMA)?;
+            db.execute("INSERT INTO properties VALUES ('fqrn', ?1)", [fqrn.as_str()])?;
+            if let Some(previous) = self.previous {
+                db.execute("INSERT INTO properties VALUES ('previous_revision', ?1)", [previous.to_string()])?;
+            }
+            for Branch { name, parent, initial_revision } in
+                self.branches.iter().filter(|branch| !branch.name.is_empty())
+            {
+                let values = params![name, parent.as_deref().unwrap_or(""), *initial_revision as i64];
+                db.execute("INSERT INTO branches VALUES (?1, ?2, ?3)", values)?;
+            }
+            for Tag { name, root, revision, timestamp, description, size, branch } in &self.tags {
+                let size = size.unwrap_or(0) as i64;
+                let values = params![name, root.to_string(), *revision as i64, timestamp, description, size, branch];
+                db.execute("INSERT INTO tags VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7)", values)?;
+            }
+            db.execute_batch("COMMIT")
+        };
+        Ok(run().map_err(|source| DatabaseError::Write { path: path.to_owned(), source })?)
+    }
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE properties (key TEXT, value TEXT, CONSTRAINT pk_properties PRIMARY KEY (key));
+    CREATE TABLE branches (branch TEXT, parent TEXT, initial_revision INTEGER, CONSTRAINT pk_branch PRIMARY KEY (branch),
+        FOREIGN KEY (parent) REFERENCES branches (branch), CHECK ((branch <> '') OR (parent IS NULL)),
+        CHECK ((branch = '') OR (parent IS NOT NULL)));
+    CREATE TABLE tags (name TEXT, hash TEXT, revision INTEGER, timestamp INTEGER, channel INTEGER, description TEXT,
+        size INTEGER, branch TEXT, CONSTRAINT pk_tags PRIMARY KEY (name),
+        FOREIGN KEY (branch) REFERENCES branches (branch));
+    CREATE TABLE recycle_bin (hash TEXT, flags INTEGER, CONSTRAINT pk_hash PRIMARY KEY (hash));
+    INSERT INTO properties VALUES ('schema', '1.0'), ('schema_revision', '3');
+    INSERT INTO branches VALUES ('', NULL, 0);
+";
 
 fn number(row: &Row<'_>, column: usize) -> Option<i64> {
     row.get_ref(column).ok()?.as_i64().ok()

@@ -15,6 +15,7 @@
 //! | [`cache`] | the content-addressed store on disk |
 //! | [`object`], [`hash`] | names, suffixes, compression; content and path hashes |
 //! | [`prefetch`] | trees and lists into the cache, in parallel |
+//! | [`history`], [`reflog`] | named snapshots; what was ever published |
 //! | [`diff`] | what changed between two snapshots |
 //! | [`demo`] | an embedded repository to try things with |
 //! | [`config`] | the official parameters, their files and their types |
@@ -37,6 +38,7 @@ pub mod namespace;
 pub mod object;
 pub mod patience;
 pub mod prefetch;
+pub mod reflog;
 pub mod repository;
 pub mod snapshot;
 pub mod transport;

@@ -14,6 +14,7 @@ mod statistics;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod write;
 pub mod xattr;
 
 pub use crate::database::DatabaseError;

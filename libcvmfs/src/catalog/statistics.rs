@@ -9,6 +9,27 @@ use std::collections::HashMap;
 pub struct Counters([i64; COUNTERS.len()]);
 
 impl Counters {
+    /// From all values, in the order of [`Counters::iter`].
+    pub(super) fn new(values: [i64; COUNTERS.len()]) -> Counters {
+        Counters(values)
+    }
+
+    /// Both summed.
+    pub fn plus(mut self, other: &Counters) -> Counters {
+        for (value, more) in self.0.iter_mut().zip(other.0) {
+            *value = value.saturating_add(more);
+        }
+        self
+    }
+
+    /// The other's part taken away.
+    pub fn minus(mut self, other: &Counters) -> Counters {
+        for (value, less) in self.0.iter_mut().zip(other.0) {
+            *value = value.saturating_sub(less);
+        }
+        self
+    }
+
     /// The counter called `name` (without `self_` or `subtree_`); `None` if there is no such counter.
     pub fn get(&self, name: &str) -> Option<i64> {
         self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)
@@ -50,11 +71,7 @@ impl Statistics {
 
     /// Own and subtree counters summed: the whole tree from here on.
     pub fn total(&self) -> Counters {
-        let mut sum = self.own;
-        for (value, below) in sum.0.iter_mut().zip(self.subtree.0) {
-            *value = value.saturating_add(below);
-        }
-        sum
+        self.own.plus(&self.subtree)
     }
 
     pub(super) fn to_array(self) -> [i64; COUNTER_COUNT] {

@@ -1,6 +1,8 @@
-//! Objects: what a content hash names, where it lies on a server, and how its bytes are taken in.
+//! Objects: what a content hash names, where it lies on a server, how its bytes are taken in, and how they are made.
 
+pub mod chunk;
 pub mod decode;
+pub mod encode;
 
 use crate::hash::ContentHash;
 use serde::{Deserialize, Serialize};

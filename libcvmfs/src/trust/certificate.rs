@@ -73,6 +73,10 @@ impl Certificate {
         &self.bytes
     }
 
+    pub(super) fn key(&self) -> &RsaPublicKey {
+        &self.key
+    }
+
     /// Whether this certificate's key signed the letter: PKCS#1 v1.5 with SHA-1 over the hash in words.
     pub(super) fn signed(&self, letter: &Letter) -> bool {
         let hashed = <sha1::Sha1 as sha1::Digest>::digest(letter.signed_words());

@@ -216,6 +216,9 @@ pub enum TrustError {
         /// The root hash at hand.
         offered: ContentHash,
     },
+    /// A private key cannot be made, read or used.
+    #[error("private key: {0}")]
+    PrivateKey(String),
     /// What was remembered cannot be read or written.
     #[error("{path}: {source}")]
     Memory {
@@ -238,9 +241,10 @@ impl TrustError {
     /// Who is responsible.
     pub fn origin(&self) -> Origin {
         match self {
-            TrustError::NoMasterKey(_) | TrustError::MasterKeyFile { .. } | TrustError::BlacklistFile { .. } => {
-                Origin::Config
-            }
+            TrustError::NoMasterKey(_)
+            | TrustError::MasterKeyFile { .. }
+            | TrustError::BlacklistFile { .. }
+            | TrustError::PrivateKey(_) => Origin::Config,
             TrustError::Memory { .. } | TrustError::MemoryDamaged { .. } => Origin::Cache,
             _ => Origin::Content,
         }
@@ -313,6 +317,7 @@ impl TrustError {
             TrustError::MasterKeyFile { .. }
             | TrustError::BlacklistFile { .. }
             | TrustError::Equivocation { .. }
+            | TrustError::PrivateKey(_)
             | TrustError::Memory { .. }
             | TrustError::MemoryDamaged { .. } => "unknown error",
         }

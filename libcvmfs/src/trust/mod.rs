@@ -22,6 +22,7 @@ mod letter;
 mod manifest;
 mod master_key;
 mod pem;
+mod sign;
 mod whitelist;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use floor::{Floor, Floors, Seen, Verdict};
 pub use letter::{Letter, seal};
 pub use manifest::ManifestFields;
 pub use master_key::MasterKeys;
+pub use sign::{PrivateKey, new_whitelist};
 pub use whitelist::{VerifiedWhitelist, Whitelist};
 
 /// Most bytes of a manifest, a whitelist or a certificate: real ones have below 4 KiB.

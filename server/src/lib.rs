@@ -1,0 +1,33 @@
+//! The publishing side: makes repositories, publishes revisions, signs.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`storage`] | where a repository lies |
+//! | [`keys`], [`repository`] | its keys; what is published now |
+//! | [`draft`] | the catalogs of the next revision |
+//! | [`source`] | trees that entries come from |
+//! | [`publish`] | sources through the pipeline into the draft |
+//! | [`commit`] | history, reflog, manifest |
+//! | [`mkfs`] | the first revision |
+//! | [`command`] | the command line |
+//!
+//! All formats are written and read in `libcvmfs`.
+
+pub mod command;
+pub mod commit;
+pub mod draft;
+pub mod keys;
+pub mod mkfs;
+pub mod publish;
+pub mod repository;
+pub mod source;
+pub mod storage;
+
+/// Who this process is, for those who find a repository locked.
+pub fn owner(what: &str) -> String {
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy().into_owned();
+    let user = std::env::var("USER").unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
+    format!("{what} by {user} on {host}, process {}, since {since}", std::process::id())
+}

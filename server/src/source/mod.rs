@@ -1,0 +1,35 @@
+//! Where entries come from.
+
+mod owners;
+mod tree;
+
+pub use owners::Owners;
+pub use tree::Tree;
+
+use crate::publish::Publication;
+use anyhow::{Context as _, Result, bail};
+use std::path::Path;
+
+/// Something that can be published.
+pub trait Source {
+    /// Adds all its entries below the directory `into` (empty: the root of the repository).
+    fn read(&mut self, into: &[u8], publication: &mut Publication<'_, '_>) -> Result<()>;
+}
+
+/// How sources are read.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// Who owns what.
+    pub owners: Owners,
+    /// What cannot be read is left out instead of ending everything.
+    pub skip_unreadable: bool,
+}
+
+/// Opens the source that a command line names.
+pub fn open(place: &Path, reading: &Reading) -> Result<Box<dyn Source>> {
+    let metadata = std::fs::metadata(place).with_context(|| place.display().to_string())?;
+    if metadata.is_dir() {
+        return Ok(Box::new(Tree::open(place, reading.clone())?));
+    }
+    bail!("{} is not a directory", place.display())
+}

@@ -1,0 +1,116 @@
+//! Where a repository lies: objects by name that never change, and a few small pointers that do.
+//!
+//! Paths are relative to the repository's base URL and begin without a slash: `data/ab/cdef...`, `.cvmfspublished`.
+
+pub mod conformance;
+mod error;
+mod local;
+
+pub use error::StorageError;
+pub use local::LocalStorage;
+
+use libcvmfs::object::ObjectName;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::NamedTempFile;
+
+/// The stored bytes of an object on their way into a storage.
+pub enum Body {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// In a file made by [`Storage::staging`]; it is gone afterwards.
+    File(NamedTempFile),
+}
+
+/// What became of an object that was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It was not there before.
+    New,
+    /// It was there already and was left alone.
+    Known,
+}
+
+/// One file of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it came in, seconds since 1970.
+    pub modified: u64,
+}
+
+/// A place for one repository. Shared by threads.
+///
+/// What is put is seen whole or not at all. [`conformance::check`] tells whether an implementation keeps its word.
+pub trait Storage: Send + Sync {
+    /// Says where it is, for messages.
+    fn describe(&self) -> String;
+
+    /// A new temporary file from which [`Storage::put_object`] takes large bodies cheaply.
+    fn staging(&self) -> Result<NamedTempFile, StorageError>;
+
+    /// Puts an object unless it is there.
+    fn put_object(&self, name: &ObjectName, body: Body) -> Result<Put, StorageError>;
+
+    /// Puts a small file, in one step for readers in the place of what was there. It is durable, and so is everything
+    /// that was put before [`Storage::sync`].
+    fn put_pointer(&self, path: &str, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Puts a small file if there is none at this path: false if there is one. Of several callers one succeeds.
+    fn create(&self, path: &str, bytes: &[u8]) -> Result<bool, StorageError>;
+
+    /// Writes the content of a file to `out`; false if there is none.
+    fn get(&self, path: &str, out: &mut dyn Write) -> Result<bool, StorageError>;
+
+    /// The size of a file in bytes; `None` if there is none.
+    fn size(&self, path: &str) -> Result<Option<u64>, StorageError>;
+
+    /// Tells `visit` every file whose path begins with `prefix`, in no order. Temporary files are not told.
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(Listed)) -> Result<(), StorageError>;
+
+    /// Deletes a file; false if there was none.
+    fn delete(&self, path: &str) -> Result<bool, StorageError>;
+
+    /// Waits until everything that was put would survive a crash of the machine.
+    fn sync(&self) -> Result<(), StorageError>;
+
+    /// Keeps other publishers away until the guard is dropped, or this process dies. `owner` is what they are told.
+    fn lock(&self, owner: &str) -> Result<Box<dyn Lock>, StorageError>;
+
+    /// The local directory, where there is one.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+}
+
+/// Held by the one publisher.
+pub trait Lock: Send {}
+
+/// Reads a small file into memory; `None` if there is none. At most `limit` bytes are accepted.
+pub fn read_small(storage: &dyn Storage, path: &str, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
+    if let Some(size) = storage.size(path)?
+        && size > limit as u64
+    {
+        return Err(StorageError::TooLarge { path: path.to_owned(), size, limit });
+    }
+    let mut bytes = Vec::new();
+    Ok(storage.get(path, &mut bytes)?.then_some(bytes))
+}
+
+/// The path of an object.
+pub fn object_path(name: &ObjectName) -> String {
+    name.path().trim_start_matches('/').to_owned()
+}
+
+/// Opens the storage that a command line names: a directory, which is made if absent.
+pub fn open(place: &str) -> Result<Arc<dyn Storage>, StorageError> {
+    match place.split_once("://") {
+        Some(("file", path)) => Ok(Arc::new(LocalStorage::open(Path::new(path))?)),
+        Some((scheme, _)) => Err(StorageError::UnknownScheme(scheme.to_owned())),
+        None => Ok(Arc::new(LocalStorage::open(Path::new(place))?)),
+    }
+}

@@ -1,0 +1,99 @@
+//! Repositories made by the commands themselves.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by several tests, in which what cannot be done fails"
+)]
+
+use cvmfs_tests::fixtures::RepositoryFixture;
+use cvmfs_tests::mount::Mount;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+pub const FQRN: &str = "published.test.example";
+
+/// A repository with its keys in a directory of its own.
+pub struct Published {
+    pub dir: TempDir,
+}
+
+impl Published {
+    /// A new repository, made with more options of `mkfs`.
+    pub fn new(options: &[&str]) -> Published {
+        let published = Published { dir: tempfile::tempdir().unwrap() };
+        // Making keys takes seconds.
+        let keys = [
+            ("masterkey", include_str!("../../../tests/src/forge/keys/standard-master.pem")),
+            ("key", include_str!("../../../tests/src/forge/keys/standard-signer.pem")),
+            ("crt", include_str!("../../../tests/src/forge/keys/standard-certificate.pem")),
+        ];
+        std::fs::create_dir(published.keys()).unwrap();
+        for (suffix, pem) in keys {
+            let file = published.keys().join(format!("{FQRN}.{suffix}"));
+            std::fs::write(&file, pem).unwrap();
+            std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        published.ok("mkfs", options);
+        published
+    }
+
+    pub fn storage(&self) -> PathBuf {
+        self.dir.path().join("storage")
+    }
+
+    pub fn keys(&self) -> PathBuf {
+        self.dir.path().join("keys")
+    }
+
+    /// `cvmfs-server COMMAND FQRN --storage ... --keys ...`, before it is run.
+    pub fn command(&self, command: &str, arguments: &[&str]) -> Command {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+        run.arg(command).arg(FQRN).arg("--storage").arg(self.storage()).arg("--keys").arg(self.keys()).args(arguments);
+        run
+    }
+
+    pub fn run(&self, command: &str, arguments: &[&str]) -> Output {
+        self.command(command, arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed.
+    pub fn ok(&self, command: &str, arguments: &[&str]) -> String {
+        let output = self.run(command, arguments);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{command} {arguments:?}: {out}{err}");
+        out.into_owned()
+    }
+
+    /// Runs a command that must fail, and returns what it says.
+    pub fn fails(&self, command: &str, arguments: &[&str]) -> String {
+        let output = self.run(command, arguments);
+        assert!(!output.status.success(), "{command} {arguments:?} succeeded");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Publishes and returns what `--json` says.
+    pub fn publish(&self, arguments: &[&str]) -> serde_json::Value {
+        let out = self.ok("publish", &[arguments, &["--json"]].concat());
+        serde_json::from_str(&out).unwrap()
+    }
+
+    pub fn fixture(&self) -> RepositoryFixture {
+        RepositoryFixture {
+            web_root: self.storage(),
+            fqrn: FQRN.to_owned(),
+            public_key: self.keys().join(format!("{FQRN}.pub")),
+        }
+    }
+
+    /// A client that reads straight from the storage.
+    pub fn mount(&self) -> Mount {
+        Mount::of(&self.fixture())
+    }
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
