@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 /// The first eight bytes.
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"CVMFSCTL");
 /// The version of the layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Most snapshots that a session can mount, replaced ones included.
 pub const SNAPSHOTS: usize = 256;
 /// Most catalogs that can be attached.
@@ -62,6 +62,8 @@ pub(crate) const TOO_COMPLEX: u32 = 1;
 pub(crate) const CLAIMED: u32 = 2;
 /// Everybody may read everything.
 pub(crate) const WORLD_READABLE: u32 = 4;
+/// Listings of attributes have computed ones, also below the root.
+pub(crate) const COMPUTED_LISTED: u32 = 8;
 
 /// One mounted snapshot.
 #[repr(C)]
@@ -71,7 +73,7 @@ pub(crate) struct SnapshotSlot {
     /// Names and values of variant links, see [`crate::read::Snapshot::variable`].
     pub(crate) variables: TextRef,
     pub(crate) device: AtomicU64,
-    /// [`TOO_COMPLEX`], [`CLAIMED`], [`WORLD_READABLE`].
+    /// [`TOO_COMPLEX`], [`CLAIMED`], [`WORLD_READABLE`], [`COMPUTED_LISTED`].
     pub(crate) presentation: AtomicU32,
     pub(crate) uid: AtomicU32,
     pub(crate) gid: AtomicU32,

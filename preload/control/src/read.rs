@@ -1,8 +1,8 @@
 //! The reading side.
 
 use crate::page::{
-    self, CATALOGS, CLAIMED, CatalogSlot, Flags, MAGIC, NONE, Page, SNAPSHOTS, SnapshotSlot, TABLE, TEXT, TOO_COMPLEX,
-    TextRef, VERSION, WORLD_READABLE, mount_bit, table_start,
+    self, CATALOGS, CLAIMED, COMPUTED_LISTED, CatalogSlot, Flags, MAGIC, NONE, Page, SNAPSHOTS, SnapshotSlot, TABLE,
+    TEXT, TOO_COMPLEX, TextRef, VERSION, WORLD_READABLE, mount_bit, table_start,
 };
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use cvmfs_index::PathHasher;
@@ -187,6 +187,12 @@ impl<'a> Snapshot<'a> {
     #[inline]
     pub fn is_world_readable(self) -> bool {
         self.slot.presentation.load(Relaxed) & WORLD_READABLE != 0
+    }
+
+    /// Whether listings of extended attributes have computed ones, also below the root.
+    #[inline]
+    pub fn lists_computed(self) -> bool {
+        self.slot.presentation.load(Relaxed) & COMPUTED_LISTED != 0
     }
 
     /// The value of a variable for variant symbolic links.

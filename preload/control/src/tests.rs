@@ -21,7 +21,8 @@ const fn path_of(text: &str) -> &Path {
 }
 
 fn snapshot<'a>(fqrn: &'a [u8], view_key: &'a [u8]) -> NewSnapshot<'a> {
-    let presentation = Presentation::Simple { owner: Owner::AsCatalog, world_readable: false, variables: &[] };
+    let presentation =
+        Presentation::Simple { owner: Owner::AsCatalog, world_readable: false, lists_computed: false, variables: &[] };
     NewSnapshot { fqrn, view_key, device: 5, presentation }
 }
 
@@ -59,7 +60,8 @@ fn another_process_reads_what_was_written() {
     assert!(control.newest(b"a.example").is_none());
 
     let variables: &[(&[u8], &[u8])] = &[(b"A", b"alpha"), (b"LONG", &[b'x'; 300]), (b"EMPTY", b"")];
-    let presentation = Presentation::Simple { owner: Owner::Claimed(7, 8), world_readable: true, variables };
+    let presentation =
+        Presentation::Simple { owner: Owner::Claimed(7, 8), world_readable: true, lists_computed: false, variables };
     let id = writer.add_snapshot(&NewSnapshot { presentation, ..snapshot(b"a.example", b"00aa") }).unwrap();
     let root = writer.add_catalog(&catalog(id, None, b"")).unwrap();
     let nested = writer.add_catalog(&catalog(id, Some((root, 17)), b"/n/m")).unwrap();
@@ -128,7 +130,8 @@ fn what_is_too_complex_says_so() {
     writer.add_snapshot(&complex).unwrap();
     let value = vec![b'x'; 40_000];
     let variables: &[(&[u8], &[u8])] = &[(b"A", &value), (b"B", &value)];
-    let presentation = Presentation::Simple { owner: Owner::AsCatalog, world_readable: false, variables };
+    let presentation =
+        Presentation::Simple { owner: Owner::AsCatalog, world_readable: false, lists_computed: false, variables };
     writer.add_snapshot(&NewSnapshot { presentation, ..snapshot(b"b", b"b") }).unwrap();
     assert!(writer.control().unwrap().snapshots().all(Snapshot::is_too_complex));
 }

@@ -1,8 +1,8 @@
 //! The writing side: one [`Writer`] to a page, in the supervisor.
 
 use crate::page::{
-    CATALOGS, CLAIMED, Flags, MAGIC, NONE, Page, SNAPSHOTS, TABLE, TEXT, TOO_COMPLEX, TextRef, VERSION, WORLD_READABLE,
-    mount_bit, table_start,
+    CATALOGS, CLAIMED, COMPUTED_LISTED, Flags, MAGIC, NONE, Page, SNAPSHOTS, TABLE, TEXT, TOO_COMPLEX, TextRef,
+    VERSION, WORLD_READABLE, mount_bit, table_start,
 };
 use crate::read::{Control, Snapshot};
 use crate::session;
@@ -67,6 +67,8 @@ pub enum Presentation<'a> {
         owner: Owner,
         /// Everybody may read everything.
         world_readable: bool,
+        /// Listings of extended attributes have computed ones, also below the root.
+        lists_computed: bool,
         /// Names and values for variant symbolic links.
         variables: &'a [(&'a [u8], &'a [u8])],
     },
@@ -211,10 +213,10 @@ impl Writer {
         let fqrn = self.add_text(new.fqrn)?;
         let view_key = self.add_text(new.view_key)?;
         let (mut bits, mut ids, mut variables) = (TOO_COMPLEX, (0, 0), (0, 0));
-        if let Presentation::Simple { owner, world_readable, variables: pairs } = new.presentation
+        if let Presentation::Simple { owner, world_readable, lists_computed, variables: pairs } = new.presentation
             && let Some(packed) = pack(pairs)
         {
-            bits = if world_readable { WORLD_READABLE } else { 0 };
+            bits = if world_readable { WORLD_READABLE } else { 0 } | if lists_computed { COMPUTED_LISTED } else { 0 };
             if let Owner::Claimed(uid, gid) = owner {
                 bits |= CLAIMED;
                 ids = (uid, gid);

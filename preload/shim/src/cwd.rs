@@ -2,6 +2,7 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "every line works on the caller's arguments under the caller's promises")]
 
 use crate::place::Place;
+use crate::room;
 use crate::route::{self, Way};
 use crate::start;
 use crate::sys::{self, Errno, weak};
@@ -104,8 +105,9 @@ fn enter(place: &Place) -> Option<sys::Result> {
     if attributes.mode & 0o111 != 0o111 {
         return None;
     }
-    let mut buffer = [0u8; open::NAME_LIMIT];
-    let name = open::view_name(place, &mut buffer)?;
-    // SAFETY: a C string.
-    unsafe { sys::cookied(libc::SYS_chdir, [name.as_ptr() as usize, 0, 0, 0, 0]) }.ok().map(Ok)
+    room::with(|buffer| {
+        let name = open::view_name(place, buffer)?;
+        // SAFETY: a C string.
+        unsafe { sys::cookied(libc::SYS_chdir, [name.as_ptr() as usize, 0, 0, 0, 0]) }.ok().map(Ok)
+    })
 }

@@ -1,8 +1,9 @@
-//! Files whose names were asked for before.
+//! Files and directories whose names were asked for before.
 //!
-//! The name behind a descriptor costs ten times what `fstat` does. An inode with at most two links (the cache's and one
-//! in the view, or one alone) has at most one name in the view, and every change of its names changes its `ctime`: so
-//! inode and `ctime` together tell what the name told. Files with more names are asked for each time.
+//! The name behind a descriptor costs ten times what `fstat` does. A directory has one name. A file with at most two
+//! links (the cache's and one in the view, or one alone) has at most one name in the view. Every change of their names
+//! changes their `ctime`: so inode and `ctime` together tell what the name told. Files with more names are asked for
+//! each time.
 
 use crate::place::Place;
 use crate::start;
@@ -27,11 +28,13 @@ pub(crate) enum Known {
     Native,
 }
 
-/// The key of a regular file with few names, and its place in the table.
+/// The key of a directory, or of a regular file with few names, and its place in the table.
 #[inline]
 fn key(found: &libc::stat) -> Option<(u64, &'static Pair)> {
-    if found.st_nlink > 2 || found.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return None;
+    match found.st_mode & libc::S_IFMT {
+        libc::S_IFDIR => {}
+        libc::S_IFREG if found.st_nlink <= 2 => {}
+        _ => return None,
     }
     let mut key = 0x9e37_79b9_7f4a_7c15u64;
     for part in [found.st_dev, found.st_ino, found.st_ctime as u64, found.st_ctime_nsec as u64] {

@@ -21,6 +21,7 @@
 //! | `place` | from a path inside the tree to an entry: the fast look and the walk |
 //! | `route` | which paths are ours, which native, which only the supervisor knows |
 //! | `present` | what an entry looks like |
+//! | `room` | room for names that is not on the stack |
 //! | `known` | files whose names were asked for before |
 //! | `stream` | memory of directory streams |
 //! | the others | the hooked functions, by family as in the table of `cvmfs-hooks` |
@@ -36,12 +37,14 @@ mod link;
 mod open;
 mod place;
 mod present;
+mod room;
 mod route;
 mod start;
 mod stat;
 mod stdio;
 mod stream;
 mod sys;
+mod xattr;
 
 /// Makes one exported function for every symbol of a row of the table, if the shim takes the row's function.
 macro_rules! export {
@@ -64,6 +67,7 @@ macro_rules! export {
     (link::$($row:tt)*) => { export! { @ link $($row)* } };
     (cwd::$($row:tt)*) => { export! { @ cwd $($row)* } };
     (dir::$($row:tt)*) => { export! { @ dir $($row)* } };
+    (xattr::$($row:tt)*) => { export! { @ xattr $($row)* } };
     (@ $family:ident $function:ident $kind:ident [ $($symbol:ident)+ ] $arguments:tt -> $result:ty) => {
         $( export! { @@ $symbol $family $function $arguments $result } )+
     };

@@ -2,6 +2,7 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "every line works on the caller's arguments under the caller's promises")]
 
 use crate::place::Place;
+use crate::room::{self, ROOM};
 use crate::route::{self, Way};
 use crate::sys;
 use crate::{known, present, start};
@@ -65,12 +66,12 @@ fn open_entry(place: &Place, flags: c_int) -> Option<usize> {
     }
     let fd = open_name(place, flags | libc::O_NOFOLLOW)?;
     let found = sys::fstat(fd as c_int).ok().filter(|found| found.st_mode & libc::S_IFMT == kind);
-    let complete = found.is_some_and(|found| match attributes.kind() {
-        EntryKind::Directory => found.st_mode & 0o7777 == FILLED_MODE,
-        // A placeholder for what was not fetched yet may be opened by root.
-        _ => {
-            known::remember(&found, Some(place));
-            found.st_mode & 0o777 != PLACEHOLDER_MODE
+    let complete = found.is_some_and(|found| {
+        known::remember(&found, Some(place));
+        match attributes.kind() {
+            EntryKind::Directory => found.st_mode & 0o7777 == FILLED_MODE,
+            // A placeholder for what was not fetched yet may be opened by root.
+            _ => found.st_mode & 0o777 != PLACEHOLDER_MODE,
         }
     });
     if complete {
@@ -82,23 +83,21 @@ fn open_entry(place: &Place, flags: c_int) -> Option<usize> {
 
 /// Opens what stands for an entry in the view.
 pub(crate) fn open_name(place: &Place, flags: c_int) -> Option<usize> {
-    let mut buffer = [0u8; NAME_LIMIT];
-    let name = view_name(place, &mut buffer)?;
-    let arguments = [AT_FDCWD as usize, name.as_ptr() as usize, flags as usize, 0, 0];
-    // SAFETY: a C string and plain flags.
-    unsafe { sys::cookied(libc::SYS_openat, arguments) }.ok()
+    room::with(|buffer| {
+        let name = view_name(place, buffer)?;
+        let arguments = [AT_FDCWD as usize, name.as_ptr() as usize, flags as usize, 0, 0];
+        // SAFETY: a C string and plain flags.
+        unsafe { sys::cookied(libc::SYS_openat, arguments) }.ok()
+    })
 }
 
-/// Room for the name of an entry in the view.
-pub(crate) const NAME_LIMIT: usize = 640;
-
 /// Writes the name of an entry in the view, with its final NUL, to the end of `buffer`.
-pub(crate) fn view_name<'b>(place: &Place, buffer: &'b mut [u8; NAME_LIMIT]) -> Option<&'b [u8]> {
+pub(crate) fn view_name<'b>(place: &Place, buffer: &'b mut [u8; ROOM]) -> Option<&'b [u8]> {
     let control = start::control()?;
     let snapshot = place.catalog.snapshot()?;
-    let (path_room, end) = buffer.split_at_mut(NAME_LIMIT - 1);
+    let (path_room, end) = buffer.split_at_mut(ROOM - 1);
     end.fill(0);
-    let mut start = NAME_LIMIT - 1 - place.path(path_room)?.len();
+    let mut start = ROOM - 1 - place.path(path_room)?.len();
     let parts = [snapshot.fqrn(), b"/", control.mount_dir(), snapshot.view_key(), b"/", control.view_prefix()];
     for part in parts {
         let from = start.checked_sub(part.len())?;

@@ -3,7 +3,7 @@
 //! First one hash over the path's bytes and one probe; only where that says nothing (links, dots, repeated slashes) the
 //! walk of `cvmfs-index`. Whatever either cannot settle by itself is the supervisor's.
 
-use crate::{catalogs, present};
+use crate::{catalogs, present, room};
 use cvmfs_control::{Catalog, Control, Snapshot};
 use cvmfs_index::walk::{self, Failure, Kind, LastLink, NAME_MAX, Outcome, World};
 use cvmfs_index::{Entry, EntryKind, PathHasher, format};
@@ -57,6 +57,11 @@ impl Place {
         let parent = Place { catalog: place.catalog, number, hash: None };
         // The root of a nested catalog is shown as the entry that it is mounted on.
         Some(if number == format::ROOT { parent.above().unwrap_or(parent) } else { parent })
+    }
+
+    /// Whether it is the root directory of the repository.
+    pub(crate) fn is_root(&self) -> bool {
+        self.number == format::ROOT && self.catalog.above().is_none()
     }
 
     fn above(&self) -> Option<Place> {
@@ -236,9 +241,6 @@ impl World for Tree {
     }
 }
 
-/// Room for a path while its links are expanded: a thread's or a signal handler's stack may be small.
-const SCRATCH: usize = 512;
-
 /// Walks `path`: an absolute one from the root, another one from `start`.
 #[inline(never)]
 pub(crate) fn walk(
@@ -252,8 +254,7 @@ pub(crate) fn walk(
         return Err(Unknown);
     }
     let start = start.map_or(Node::Top, Node::At);
-    let mut scratch = [0; SCRATCH];
-    match walk::walk(&Tree { control }, &start, path, last, &mut scratch) {
+    match room::with(|scratch| walk::walk(&Tree { control }, &start, path, last, scratch)) {
         Ok(Outcome::Node(Node::At(place))) => match place.entry().map(|entry| entry.damage()) {
             Some(None) => Ok(Lead::Place(place)),
             _ => Err(Unknown),

@@ -2,6 +2,7 @@
 
 use crate::known::{self, Known};
 use crate::place::{self, Lead, Place};
+use crate::room;
 use crate::start;
 use crate::sys::{self, Errno};
 use cvmfs_control::{Control, Snapshot};
@@ -229,27 +230,22 @@ unsafe fn relative(control: Control<'static>, dir: c_int, path: *const c_char, l
 
 #[inline(never)]
 fn working_directory(control: Control<'static>) -> Base {
-    let mut buf = [0u8; PATH_LIMIT];
-    // SAFETY: a buffer with its length.
-    let len = unsafe { sys::cookied(libc::SYS_getcwd, [buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0]) };
-    match len {
-        Ok(len) => of_name(control, buf.get(..len.saturating_sub(1)).unwrap_or_default()),
-        Err(_) => Base::Unknown,
-    }
+    room::with(|buf| {
+        // SAFETY: a buffer with its length.
+        match unsafe { sys::cookied(libc::SYS_getcwd, [buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0]) } {
+            Ok(len) => of_name(control, buf.get(..len.saturating_sub(1)).unwrap_or_default()),
+            Err(_) => Base::Unknown,
+        }
+    })
 }
 
 /// Whether a directory's descriptor is one of ours. Most are on another file system than the view.
 #[inline(never)]
 fn of_descriptor(control: Control<'static>, fd: c_int) -> Base {
     match sys::fstat(fd) {
-        Ok(found) if found.st_dev == control.view_device() => {}
+        Ok(found) if found.st_dev == control.view_device() => known_or_named(control, fd, &found),
         // What is no descriptor, the kernel refuses.
-        _ => return Base::Native,
-    }
-    let mut buf = [0u8; PATH_LIMIT];
-    match sys::descriptor_name(fd, &mut buf) {
-        Ok(name) => of_name(control, name),
-        Err(_) => Base::Unknown,
+        _ => Base::Native,
     }
 }
 
@@ -281,31 +277,35 @@ pub(crate) fn descriptor(control: Control<'static>, fd: c_int, found: &libc::sta
         libc::S_IFIFO => {}
         _ => return Way::Native,
     }
-    match known::recall(found) {
-        Some(Known::Ours(place)) => return Way::Found(place),
-        Some(Known::Native) => return Way::Native,
-        None => {}
-    }
-    match named(control, fd) {
-        Base::Ours(place) => {
-            known::remember(found, Some(&place));
-            Way::Found(place)
-        }
-        Base::Native => {
-            known::remember(found, None);
-            Way::Native
-        }
+    match known_or_named(control, fd, found) {
+        Base::Ours(place) => Way::Found(place),
+        Base::Native => Way::Native,
         Base::Unknown => Way::Supervisor,
     }
 }
 
+/// What an open descriptor of the view's file system is, of which the kernel says `found`.
+fn known_or_named(control: Control<'static>, fd: c_int, found: &libc::stat) -> Base {
+    match known::recall(found) {
+        Some(Known::Ours(place)) => return Base::Ours(place),
+        Some(Known::Native) => return Base::Native,
+        None => {}
+    }
+    let base = named(control, fd);
+    match &base {
+        Base::Ours(place) => known::remember(found, Some(place)),
+        Base::Native => known::remember(found, None),
+        Base::Unknown => {}
+    }
+    base
+}
+
 #[inline(never)]
 fn named(control: Control<'static>, fd: c_int) -> Base {
-    let mut buf = [0u8; PATH_LIMIT];
-    match sys::descriptor_name(fd, &mut buf) {
+    room::with(|buf| match sys::descriptor_name(fd, buf) {
         Ok(name) => of_name(control, name),
         Err(_) => Base::Unknown,
-    }
+    })
 }
 
 /// Issues a native call. Where it fails because something is not there, it may be only the kernel that does not know
@@ -391,14 +391,18 @@ unsafe fn is_certain(dir: c_int, path: *const c_char) -> bool {
 #[inline(never)]
 fn last_is_missing(dir: c_int, path: &[u8]) -> bool {
     let Some(slash) = path.iter().rposition(|&b| b == b'/') else { return false };
-    let mut parent = [0u8; PATH_LIMIT + 1];
-    match (parent.get_mut(..slash), path.get(..slash)) {
-        (Some(to), Some(from)) if slash > 0 => to.copy_from_slice(from),
-        _ => return false,
-    }
-    let arguments = [dir as usize, parent.as_ptr() as usize, libc::F_OK as usize, 0, 0];
-    // SAFETY: a C string.
-    if unsafe { sys::cookied(libc::SYS_faccessat, arguments) }.is_err() {
+    let parent_is_there = room::with(|parent| {
+        match (parent.get_mut(..slash), path.get(..slash)) {
+            (Some(to), Some(from)) if slash > 0 => to.copy_from_slice(from),
+            _ => return false,
+        }
+        let Some(end) = parent.get_mut(slash) else { return false };
+        *end = 0;
+        let arguments = [dir as usize, parent.as_ptr() as usize, libc::F_OK as usize, 0, 0];
+        // SAFETY: a C string.
+        unsafe { sys::cookied(libc::SYS_faccessat, arguments) }.is_ok()
+    });
+    if !parent_is_there {
         return false;
     }
     let mut target = [0u8; 1];

@@ -117,8 +117,7 @@ impl Supervisor {
     }
 
     fn may_search(&self, directory: &Node) -> Result<(), Refusal> {
-        let permitted = verdict::permits(directory, &self.caller, libc::X_OK);
-        if permitted { Ok(()) } else { Err(Errno(libc::EACCES).into()) }
+        Ok(verdict::permitted(directory, &self.caller, libc::X_OK)?)
     }
 
     pub(super) fn alter(&self, task: &Task, of: Object, notification: &Notification) -> Outcome {

@@ -157,5 +157,6 @@ fn presentation<'a>(presentation: &namespace::Presentation, variables: &'a [(&'a
         return Presentation::TooComplex;
     }
     let owner = owners.claimed_by.map_or(Owner::AsCatalog, |(user, group)| Owner::Claimed(user, group));
-    Presentation::Simple { owner, world_readable: presentation.world_readable, variables }
+    let lists_computed = presentation.magic_listing == namespace::MagicListing::Always;
+    Presentation::Simple { owner, world_readable: presentation.world_readable, lists_computed, variables }
 }

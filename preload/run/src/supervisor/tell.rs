@@ -144,6 +144,9 @@ impl Supervisor {
         into: Buffer,
         notification: &Notification,
     ) -> Outcome {
+        if matches!(of, Object::Descriptor(fd) if task.is_path_only(fd)) {
+            return Ok(Answer::Resume);
+        }
         match (self.object(task, of)?, of) {
             (Place::Ours(node), _) => {
                 let mut list = Vec::new();

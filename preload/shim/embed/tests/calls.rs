@@ -7,8 +7,8 @@ use common::{Session, output};
 use cvmfs_control::write::Presentation;
 use std::sync::OnceLock;
 
-const PARTS: [&str; 9] =
-    ["names", "pointers", "native", "relative", "streams", "threads", "signals", "children", "stacks"];
+const PARTS: [&str; 10] =
+    ["names", "attributes", "pointers", "native", "relative", "streams", "threads", "signals", "children", "stacks"];
 
 fn session() -> &'static Session {
     static SESSION: OnceLock<Session> = OnceLock::new();
@@ -37,8 +37,12 @@ fn calls_of_musl_programs() {
 /// "What the shim does not know it gives up": without a supervisor, that is a path of which the kernel knows nothing.
 #[test]
 fn what_is_not_at_hand_is_given_up() {
-    let simple =
-        Presentation::Simple { owner: cvmfs_control::write::Owner::AsCatalog, world_readable: false, variables: &[] };
+    let simple = Presentation::Simple {
+        owner: cvmfs_control::write::Owner::AsCatalog,
+        world_readable: false,
+        lists_computed: false,
+        variables: &[],
+    };
     let mut session = Session::new(simple);
     let look = |session: &Session, path: &str| {
         let mut command = session.command("stat");
@@ -71,6 +75,7 @@ fn placeholders_are_not_served() {
     let mut session = Session::new(Presentation::Simple {
         owner: cvmfs_control::write::Owner::Claimed(7, 8),
         world_readable: false,
+        lists_computed: false,
         variables: &[],
     });
     session.attach();

@@ -202,6 +202,18 @@ static void attributes(void) {
     VALUE(lgetxattr(R "/dangling", "user.one", value, sizeof value));
     VALUE(getxattr(R "/README/", "user.one", value, sizeof value));
     VALUE(getxattr(R "/bin", "user.one", value, sizeof value));
+    int plain = open(R "/README", O_RDONLY), named = open(R "/README", O_PATH);
+    VALUE(getxattr(R "/README", "security.capability", value, sizeof value));
+    VALUE(lgetxattr(R "/link", "trusted.none", value, sizeof value));
+    VALUE(lgetxattr(R "/dangling", "security.selinux", value, sizeof value));
+    VALUE(fgetxattr(plain, "trusted.none", value, sizeof value));
+    VALUE(fgetxattr(named, "trusted.none", value, sizeof value));
+    VALUE(getxattr(R "/README/", "security.capability", value, sizeof value));
+    VALUE(getxattr(R "/README", (char *)8, value, sizeof value));
+    CALL(flistxattr(plain, list, sizeof list));
+    CALL(flistxattr(named, list, sizeof list));
+    CALL(llistxattr(R "/dangling", list, sizeof list));
+    close(plain), close(named);
     CALL(listxattr(R "/README", list, sizeof list));
     CALL(listxattr(R "/xattr", list, sizeof list));
     CALL(listxattr(R "/xattr", list, 0));

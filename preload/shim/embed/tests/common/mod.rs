@@ -54,6 +54,7 @@ impl Session {
         let mut session = Session::new(Presentation::Simple {
             owner: Owner::AsCatalog,
             world_readable: false,
+            lists_computed: false,
             variables: &[(b"CVMFS_ANCHOR_VAR", b"anchor_value")],
         });
         for path in records().keys() {
