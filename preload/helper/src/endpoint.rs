@@ -89,14 +89,21 @@ pub fn peer(stream: &UnixStream) -> io::Result<u32> {
     if done == 0 { Ok(credentials.uid) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The directory for sockets, made when missing: `cvmfs-run` in `XDG_RUNTIME_DIR`, or one in `/tmp` named by the user.
+/// The directory for sockets and control pages, made when missing: `cvmfs-run` in `XDG_RUNTIME_DIR`, or one named by the
+/// user in `/dev/shm`, or in `/tmp`.
+///
+/// Shared memory comes before `/tmp`: the first write to a mapped page of a disk's file takes milliseconds.
 pub fn private_directory() -> Result<PathBuf, EndpointError> {
     let runtime =
         std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute() && dir.is_dir());
-    let path = match runtime {
-        Some(runtime) => runtime.join("cvmfs-run"),
-        None => PathBuf::from(format!("/tmp/cvmfs-run-{}", user())),
-    };
+    if let Some(runtime) = runtime {
+        return private(runtime.join("cvmfs-run"));
+    }
+    let named = |directory: &str| private(PathBuf::from(format!("{directory}/cvmfs-run-{}", user())));
+    named("/dev/shm").or_else(|_| named("/tmp"))
+}
+
+fn private(path: PathBuf) -> Result<PathBuf, EndpointError> {
     let refused = |reason: String| EndpointError::Directory { path: path.clone(), reason };
     match std::fs::DirBuilder::new().mode(0o700).create(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(refused(error.to_string())),

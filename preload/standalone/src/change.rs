@@ -62,7 +62,7 @@ unsafe fn alter<R: Answer>(
 
 /// A call that would change what a descriptor stands for: the cache's file, if it were let through.
 fn alter_descriptor(fd: c_int, native: impl FnOnce() -> c_int) -> c_int {
-    route::descriptor(fd, native, |_| Err(READ_ONLY))
+    route::contents(fd, native, |_| Err(READ_ONLY))
 }
 
 const NO_FOLLOW: c_int = libc::AT_SYMLINK_NOFOLLOW;

@@ -103,6 +103,15 @@ pub(crate) fn descriptor<R: Answer>(
     known(&path, native, ours)
 }
 
+/// A call about what an open descriptor leads to: one that only names something (`O_PATH`) the kernel refuses.
+pub(crate) fn contents<R: Answer>(
+    fd: c_int,
+    native: impl FnOnce() -> R,
+    ours: impl FnOnce(&Node) -> Result<R, Errno>,
+) -> R {
+    if crate::sys::is_path_only(fd) { native() } else { descriptor(fd, native, ours) }
+}
+
 /// A call about what is open, by its virtual path.
 fn known<R: Answer>(path: &[u8], native: impl FnOnce() -> R, ours: impl FnOnce(&Node) -> Result<R, Errno>) -> R {
     let step = inside::answer(|| match namespace::resolve(path, LastLink::Keep) {

@@ -62,6 +62,13 @@ pub(crate) fn fstat(fd: c_int) -> Result<libc::stat, Errno> {
     }
 }
 
+/// Whether a descriptor only names something.
+pub(crate) fn is_path_only(fd: c_int) -> bool {
+    // SAFETY: no memory is involved.
+    let flags = unsafe { call(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize, 0, 0, 0, 0]) };
+    flags.is_ok_and(|flags| flags as c_int & libc::O_PATH != 0)
+}
+
 /// `stat` of a native path, following a last link or not.
 pub(crate) fn stat(path: &CStr, flags: c_int) -> Result<libc::stat, Errno> {
     let mut buf = std::mem::MaybeUninit::<libc::stat>::zeroed();

@@ -39,7 +39,7 @@ pub(crate) unsafe fn fgetxattr(
     value: *mut c_void,
     size: size_t,
 ) -> ssize_t {
-    route::descriptor(fd, || real(fd, name, value, size), |node| get(node, name, value, size))
+    route::contents(fd, || real(fd, name, value, size), |node| get(node, name, value, size))
 }
 
 pub(crate) unsafe fn listxattr(real: List, path: *const c_char, names: *mut c_char, size: size_t) -> ssize_t {
@@ -58,7 +58,7 @@ pub(crate) unsafe fn flistxattr(
     names: *mut c_char,
     size: size_t,
 ) -> ssize_t {
-    route::descriptor(fd, || real(fd, names, size), |node| list(node, names, size))
+    route::contents(fd, || real(fd, names, size), |node| list(node, names, size))
 }
 
 unsafe fn get(node: &Node, name: *const c_char, value: *mut c_void, size: size_t) -> Result<ssize_t, Errno> {
