@@ -2,7 +2,7 @@ use libcvmfs::transport::discovery::PacEvaluator;
 use rquickjs::context::EvalOptions;
 use rquickjs::function::Func;
 use rquickjs::{CatchResultExt as _, CaughtError, Context, Ctx, Function, Runtime};
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -99,7 +99,10 @@ impl PacEvaluator for PacEngine {
 
 /// IPv4 where there is any: that is what PAC files reckon with.
 fn resolve_by_system(host: &str) -> Option<IpAddr> {
-    let addresses: Vec<IpAddr> = (host, 0).to_socket_addrs().ok()?.map(|address| address.ip()).collect();
+    let addresses = match host.parse() {
+        Ok(literal) => vec![literal],
+        Err(_) => libcvmfs::transport::dns::addresses_of(host).ok()?,
+    };
     addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
 }
 

@@ -13,6 +13,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+mod files;
+
 /// Lookups of the system resolver that may hang at the same time; their threads cannot be stopped.
 const MAX_HANGING_LOOKUPS: usize = 16;
 
@@ -109,7 +111,26 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Asks the name servers of `CVMFS_DNS_SERVER` itself.
+/// How this machine finds addresses; within `timeout` for each of `retries + 1` attempts.
+fn of_machine(timeout: Duration, retries: u32, family: IpFamily) -> Arc<dyn Resolver> {
+    if cfg!(target_feature = "crt-static") {
+        return Arc::new(files::FileResolver::of_machine(timeout, retries, family));
+    }
+    // The C library repeats by itself; its time is bounded as a whole.
+    Arc::new(SystemResolver { timeout: timeout * (retries + 1), hanging: Arc::default() })
+}
+
+/// The addresses of a name as this machine finds them, for what is not fetched by a transport.
+///
+/// # Errors
+/// As a transport would meet them.
+pub fn addresses_of(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    let settings = DnsSettings::default();
+    Ok(of_machine(settings.timeout, settings.retries, IpFamily::PreferV4).resolve(name)?.addresses)
+}
+
+/// Asks name servers itself.
+#[derive(Debug)]
 struct ServerResolver {
     servers: Vec<SocketAddr>,
     timeout: Duration,
@@ -284,9 +305,7 @@ impl Names {
         let timeout = dns.timeout.max(Duration::from_millis(1));
         let resolver = resolver.unwrap_or_else(|| {
             if dns.servers.is_empty() {
-                // The C library repeats by itself; its time is bounded as a whole.
-                let timeout = timeout * (dns.retries + 1);
-                Arc::new(SystemResolver { timeout, hanging: Arc::default() })
+                of_machine(timeout, dns.retries, family)
             } else {
                 let servers = dns.servers.clone();
                 Arc::new(ServerResolver { servers, timeout, retries: dns.retries, family })

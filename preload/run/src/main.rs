@@ -24,6 +24,7 @@ mod view;
 
 use anyhow::{Context as _, bail};
 use arguments::{Action, Arguments, Mode};
+use session::Around;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use supervisor::launch::{self, NotRun};
@@ -63,11 +64,15 @@ fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
     if let Some(list) = &arguments.prefetch {
         prefetch::check(list)?;
     }
-    if session::joins(arguments, session::around())? {
+    let around = session::around();
+    if session::joins(arguments, around)? {
         if let Some(list) = &arguments.prefetch {
             prefetch::start_apart(list, arguments.verbose)?;
         }
-        return Ok(supervise::execute(command));
+        return Ok(match around {
+            Around::Library => supervise::execute_in_library(command),
+            _ => supervise::execute(command),
+        });
     }
     session::settle(arguments)?;
     if let Some(list) = &arguments.prefetch {

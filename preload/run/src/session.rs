@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const LIBRARY: &str = "libcvmfs_preload.so";
+/// What the name begins with under which it is unpacked.
+const UNPACKED: &str = "cvmfs_preload";
 
 /// What a run needs while its program runs.
 pub(crate) struct Session {
@@ -37,9 +39,9 @@ impl Session {
     /// Finds the library and makes sure that a helper is there.
     pub(crate) fn open(arguments: &Arguments) -> anyhow::Result<Session> {
         let program = std::env::current_exe().context("finding this program")?;
-        let library = library(&program)?;
         let endpoint = Endpoint::of_environment()?;
         let (stay, view) = stay(&endpoint, &program)?;
+        let library = library(&program, &view)?;
         if arguments.verbose {
             eprintln!("cvmfs-run: library {}", library.display());
             eprintln!("cvmfs-run: helper {}, log {}", endpoint.socket().display(), endpoint.log_file().display());
@@ -124,7 +126,7 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
 
 /// The page that the shims read, and variables by which programs find both.
 fn prepare_shim(client: &Client, view: &View, cookie: u64, verbose: bool) -> anyhow::Result<(Publisher, Environment)> {
-    let library = unpacked_shim(view)?;
+    let library = unpacked(view, "shim", cvmfs_shim_embed::LIBRARY)?;
     // After the user's own libraries: it would not ask them.
     let list = preload_list(&library, Place::Last);
     let page = cvmfs_helper::endpoint::private_directory()?.join(format!("{PAGE}{cookie:016x}"));
@@ -142,10 +144,9 @@ pub(crate) type Environment = Vec<(OsString, OsString)>;
 
 const CONTROL_VARIABLE: &str = "CVMFS_RUN_CONTROL";
 
-/// The shim's file, named by its content, written where it is missing.
-fn unpacked_shim(view: &View) -> anyhow::Result<PathBuf> {
-    let bytes = cvmfs_shim_embed::LIBRARY;
-    let name = format!(".shim-{}.so", &blake3::hash(bytes).to_hex()[..16]);
+/// The file of a library that this program carries, named by its content, written where it is missing.
+fn unpacked(view: &View, what: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
+    let name = format!(".{what}-{}.so", &blake3::hash(bytes).to_hex()[..16]);
     let path = Path::new(OsStr::from_bytes(view.prefix())).join(name);
     if path.to_string_lossy().contains([':', ' ']) {
         bail!("{}: the loader takes no preloaded library whose path has a colon or a space", path.display());
@@ -195,7 +196,10 @@ pub(crate) fn around() -> Around {
         return Around::Supervisor;
     }
     let preloaded = std::env::var_os("LD_PRELOAD").unwrap_or_default();
-    let is_library = |path: &[u8]| Path::new(OsStr::from_bytes(path)).file_name() == Some(OsStr::new(LIBRARY));
+    let is_library = |path: &[u8]| {
+        let name = Path::new(OsStr::from_bytes(path)).file_name().unwrap_or_default();
+        name == LIBRARY || name.as_bytes().starts_with(format!(".{UNPACKED}-").as_bytes())
+    };
     let has_library = preloaded.as_bytes().split(|byte| b": ".contains(byte)).any(is_library);
     if has_library && std::env::var_os(SOCKET_VARIABLE).is_some() { Around::Library } else { Around::Nothing }
 }
@@ -248,14 +252,28 @@ fn parameters(arguments: &Arguments) -> anyhow::Result<Vec<(String, String)>> {
     Ok(options)
 }
 
-/// The preload library: as the environment says, beside this program, or in `../lib`.
-fn library(program: &Path) -> anyhow::Result<PathBuf> {
+/// The preload library, if this program was built with it inside.
+const INSIDE: Option<&[u8]> = {
+    #[cfg(library_inside)]
+    let inside: Option<&[u8]> = Some(include_bytes!(env!("CVMFS_PRELOAD_LIBRARY")));
+    #[cfg(not(library_inside))]
+    let inside = None;
+    inside
+};
+
+/// The preload library: as the environment says, beside this program, in `../lib`, or out of this program.
+fn library(program: &Path, view: &Path) -> anyhow::Result<PathBuf> {
     if let Some(library) = std::env::var_os(LIBRARY_VARIABLE).filter(|library| !library.is_empty()) {
         return std::path::absolute(library).context(LIBRARY_VARIABLE);
     }
     let directory = program.parent().unwrap_or(Path::new("/"));
     let places = [directory.join(LIBRARY), directory.join("../lib").join(LIBRARY)];
-    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
+    if let Some(place) = places.iter().find(|place| place.is_file()) {
+        return Ok(place.clone());
+    }
+    let inside = INSIDE.ok_or_else(|| {
         anyhow!("{LIBRARY} is neither in {} nor in ../lib; set {LIBRARY_VARIABLE} to its path", directory.display())
-    })
+    })?;
+    let view = View::at(view).with_context(|| format!("using {}", view.display()))?;
+    unpacked(&view, UNPACKED, inside)
 }

@@ -13,6 +13,25 @@ const CANNOT_RUN: u8 = 126;
 /// The program was not found.
 const NOT_FOUND: u8 = 127;
 
+/// No library can be preloaded into a static program.
+const SEES_NO_LIBRARY: bool = cfg!(target_feature = "crt-static");
+
+/// A program of the system that runs these arguments as a program, and nothing more.
+fn starter(command: &[OsString]) -> &'static [&'static str] {
+    // It would take the name for a variable.
+    let is_assignment = command.first().is_some_and(|program| program.as_bytes().contains(&b'='));
+    if is_assignment { &["sh", "-c", "exec \"$@\"", "sh"] } else { &["env", "--"] }
+}
+
+/// Becomes the program, in a process that the preload library around it serves.
+pub(crate) fn execute_in_library(command: &[OsString]) -> u8 {
+    if !SEES_NO_LIBRARY {
+        return execute(command);
+    }
+    let whole: Vec<OsString> = starter(command).iter().map(OsString::from).chain(command.iter().cloned()).collect();
+    execute(&whole)
+}
+
 /// Runs the program and tells its exit status.
 ///
 /// This program starts itself once more with the library, so that the user's program is looked for, and its script
@@ -21,8 +40,17 @@ pub(crate) fn run(session: &Session, command: &[OsString]) -> anyhow::Result<u8>
     let signals = forwarded();
     // SAFETY: the set is initialised; only this thread's mask changes.
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut()) };
-    let mut child = Command::new(&session.program);
-    child.arg("--execute").arg("--").args(command).envs(session.environment.iter().map(|(n, v)| (n, v)));
+    let mut child = if SEES_NO_LIBRARY {
+        let (name, arguments) = starter(command).split_first().unwrap_or((&"env", &[]));
+        let mut child = Command::new(name);
+        child.args(arguments);
+        child
+    } else {
+        let mut child = Command::new(&session.program);
+        child.args(["--execute", "--"]);
+        child
+    };
+    child.args(command).envs(session.environment.iter().map(|(n, v)| (n, v)));
     // SAFETY: between fork and exec only one system call is made.
     unsafe {
         child.pre_exec(move || {

@@ -190,3 +190,26 @@ fn the_system_resolves_and_name_server_lists_are_read() {
     );
     assert!(parse_dns_servers("dns.example").is_err());
 }
+
+#[test]
+fn names_are_found_without_the_c_library() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (hosts, configuration) = (directory.path().join("hosts"), directory.path().join("resolv.conf"));
+    std::fs::write(&hosts, "10.9.9.9 near.example near\n").expect("written");
+    std::fs::write(&configuration, "search example\nnameserver 127.0.0.1\noptions ndots:1\n").expect("written");
+    let port = server(Habit::Answers).port();
+    let files = files::FileResolver {
+        hosts,
+        configuration: configuration.clone(),
+        port,
+        timeout: Duration::from_millis(200),
+        retries: 0,
+        family: IpFamily::PreferV4,
+    };
+    assert_eq!(addresses(files.resolve("near")), ["10.9.9.9"]);
+    assert_eq!(addresses(files.resolve("far")), ["10.0.0.1", "10.0.0.2"]);
+    std::fs::remove_file(configuration).expect("removed");
+    assert_eq!(addresses(files.resolve("far")).len(), 2, "a server of this machine is tried");
+    let unknown = files::FileResolver { port: server(Habit::KnowsNoName).port(), ..files };
+    assert_eq!(unknown.resolve("far"), Err(ResolveError::NoAddress("far".to_owned())));
+}
