@@ -105,10 +105,10 @@ pub(crate) fn scratch(path: &Path, new: bool, page_size: u32) -> Result<Connecti
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
-    // The cache is 4 MiB; what does not fit goes to the file early.
+    // The cache takes 32 MiB at most; what does not fit goes to the file early.
     let settings = format!(
         "PRAGMA page_size = {page_size}; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;
-         PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -4096; PRAGMA foreign_keys = OFF; BEGIN;"
+         PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -32768; PRAGMA foreign_keys = OFF; BEGIN;"
     );
     connection.execute_batch(&settings).map_err(failed)?;
     Ok(connection)

@@ -9,6 +9,7 @@
 //! | [`publish`] | sources through the pipeline into the draft |
 //! | [`commit`] | history, reflog, manifest |
 //! | [`mkfs`] | the first revision |
+//! | [`tags`], [`transaction`] | names of revisions; keeping others away |
 //! | [`command`] | the command line |
 //!
 //! All formats are written and read in `libcvmfs`.
@@ -22,12 +23,18 @@ pub mod publish;
 pub mod repository;
 pub mod source;
 pub mod storage;
+pub mod tags;
+pub mod transaction;
 
 /// Who this process is, for those who find a repository locked.
 pub fn owner(what: &str) -> String {
-    let uname = rustix::system::uname();
-    let host = uname.nodename().to_string_lossy().into_owned();
-    let user = std::env::var("USER").unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
     let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
-    format!("{what} by {user} on {host}, process {}, since {since}", std::process::id())
+    format!("{what} by {}, process {}, since {since}", user(), std::process::id())
+}
+
+/// The user and the machine.
+pub fn user() -> String {
+    let uname = rustix::system::uname();
+    let user = std::env::var("USER").unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    format!("{user} on {}", uname.nodename().to_string_lossy())
 }

@@ -42,7 +42,7 @@ pub fn mkfs(repository: &Repository, new: &NewRepository) -> Result<ManifestFiel
     let mut root = Attributes::plain(0o755, now);
     (root.uid, root.gid) = new.owner;
     draft.put(b"", root.row(&Kind::Directory(0), b"", false), &[])?;
-    let finished = draft.finish(&Stamp { now, revision: 1, ttl: new.ttl })?;
+    let finished = draft.finish(&Stamp { now, revision: 1, ttl: new.ttl, branch: None })?;
 
     let mut fields = ManifestFields::new(finished.root, new.ttl);
     fields.catalog_size = Some(finished.size);

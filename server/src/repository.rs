@@ -70,7 +70,8 @@ impl Repository {
     pub fn head(&self) -> Result<VerifiedManifest> {
         let bytes = self.pointer(MANIFEST)?.ok_or_else(|| self.absent())?;
         let manifest = Manifest::parse(&bytes)?;
-        let certificate = Certificate::parse(&self.object_bytes(&manifest.certificate(), LETTER_LIMIT as u64)?)?;
+        let certificate =
+            Certificate::parse(&self.object_bytes(&manifest.certificate(), Compression::Zlib, LETTER_LIMIT as u64)?)?;
         let whitelist = self.whitelist()?;
         Ok(manifest.verify(&self.fqrn, &certificate, &whitelist, &Blacklist::default(), unix_now())?)
     }
@@ -91,9 +92,9 @@ impl Repository {
         Ok(())
     }
 
-    /// The plain content of a small zlib-compressed object, verified.
-    pub fn object_bytes(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>> {
-        let expected = Expected::bounded(*name, Compression::Zlib, limit);
+    /// The plain content of a small object, verified; at most `limit` bytes.
+    pub fn object_bytes(&self, name: &ObjectName, compression: Compression, limit: u64) -> Result<Vec<u8>> {
+        let expected = Expected::bounded(*name, compression, limit);
         self.receive(name, Decoder::new(expected, Vec::new()))
     }
 

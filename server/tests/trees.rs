@@ -79,6 +79,7 @@ fn published(mount: &Mount) -> BTreeMap<Vec<u8>, Entry> {
 fn assert_same(tree: &Path, repository: &Published) {
     let (local, published) = (local(tree), published(&repository.mount()));
     let name = |path: &Vec<u8>| path.escape_ascii().to_string();
+    repository.check();
     assert_eq!(published.keys().map(name).collect::<Vec<_>>(), local.keys().map(name).collect::<Vec<_>>());
     for (path, entry) in &local {
         assert_eq!(&published[path], entry, "{}", name(path));

@@ -1,6 +1,6 @@
 //! What can be asked for.
 
-use super::{generate, mkfs, publish};
+use super::{diff, generate, mkfs, publish, tag, transaction};
 use crate::keys::KeyFiles;
 use crate::repository::Repository;
 use anyhow::Result;
@@ -51,6 +51,18 @@ pub enum Command {
     Resign(mkfs::ResignArgs),
     /// Publish a new revision
     Publish(publish::PublishArgs),
+    /// Keep other publishers away until 'publish' or 'abort'
+    Transaction(transaction::TransactionArgs),
+    /// Begin a transaction on a branch
+    Checkout(transaction::CheckoutArgs),
+    /// End a transaction without publishing
+    Abort(transaction::AbortArgs),
+    /// List, add, remove and rename tags
+    Tag(tag::TagArgs),
+    /// Publish the content of an earlier revision again
+    Rollback(tag::RollbackArgs),
+    /// Compare two revisions
+    Diff(diff::DiffArgs),
     /// Write manual pages or shell completions into a directory
     #[command(hide = true)]
     Generate(generate::GenerateArgs),

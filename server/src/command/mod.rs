@@ -1,14 +1,21 @@
 //! The command line.
 
 pub mod args;
+pub mod diff;
 pub mod generate;
 pub mod mkfs;
 pub mod publish;
+pub mod tag;
+pub mod transaction;
 
-use anyhow::Result;
+use crate::repository::Repository;
+use anyhow::{Result, bail};
 use args::{Cli, Command};
 use clap::Parser as _;
+use cvmfs_command::session::Session;
+use libcvmfs::hash::ContentHash;
 use std::process::ExitCode;
+use tempfile::TempDir;
 
 /// Something could not be done.
 const FAILED: u8 = 1;
@@ -18,7 +25,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli);
     match dispatch(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("cvmfs-server: {error:#}");
             ExitCode::from(FAILED)
@@ -26,13 +33,37 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli) -> Result<()> {
+fn dispatch(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
+        Command::Diff(args) => return diff::run(cli, args),
+        Command::Tag(args) => tag::run(cli, args),
+        Command::Rollback(args) => tag::rollback(cli, args),
+        Command::Transaction(args) => transaction::run(cli, args),
+        Command::Checkout(args) => transaction::checkout(cli, args),
+        Command::Abort(args) => transaction::abort(cli, args),
         Command::Mkfs(args) => mkfs::mkfs(cli, args),
         Command::Resign(args) => mkfs::resign(cli, args),
         Command::Publish(args) => publish::run(cli, args),
         Command::Generate(args) => generate::run(args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A client of the repository with a cache of its own, at a root hash or at the newest revision.
+fn session(repository: &Repository, root: Option<ContentHash>) -> Result<(Session, TempDir)> {
+    let cache = repository.scratch()?;
+    let Some(directory) = repository.storage.directory() else { bail!("only for repositories in a local directory") };
+    let option = |key: &str, value: &dyn std::fmt::Display| format!("{key}={value}");
+    let mut options = vec![
+        option("CVMFS_SERVER_URL", &format_args!("file://{}", directory.display())),
+        option("CVMFS_HTTP_PROXY", &"DIRECT"),
+        option("CVMFS_PUBLIC_KEY", &repository.keys.public.display()),
+        option("CVMFS_CACHE_BASE", &cache.path().display()),
+    ];
+    if let Some(root) = root {
+        options.push(option("CVMFS_ROOT_HASH", &root));
     }
+    Ok((Session::new(&options)?, cache))
 }
 
 fn start_logging(cli: &Cli) {

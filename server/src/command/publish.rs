@@ -2,7 +2,10 @@
 
 use super::args::{Cli, Place};
 use crate::publish::{self, Order, Outcome, Settings, Summary};
+use crate::repository::Repository;
 use crate::source::{self, Owners, Reading};
+use crate::storage::{Lock, StorageError};
+use crate::transaction::{self, Branch};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -13,13 +16,17 @@ use libcvmfs::object::encode::Encoding;
 use libcvmfs::trust::unix_now;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Time between two looks whether another publisher is done.
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// What `publish` takes.
 #[derive(Debug, Args)]
 pub struct PublishArgs {
     #[command(flatten)]
     place: Place,
-    /// Directories to publish. Without --into and --delete they are the whole tree: what they lack goes
+    /// Directories and tar archives (plain, gzip or zstd; - is the standard input) to publish. Without --into and --delete they are the whole tree: what they lack goes
     #[arg(value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// Put the sources on top of this directory of the repository; the rest stays
@@ -37,9 +44,21 @@ pub struct PublishArgs {
     /// Describe the new tag
     #[arg(long, value_name = "TEXT", requires = "tag", default_value = "", hide_default_value = true)]
     description: String,
+    /// Name the new revision by its time too, and forget such names after so many days
+    #[arg(long, value_name = "DAYS")]
+    auto_tag: Option<u64>,
+    /// Publish to this branch: clients see it by its tags only
+    #[arg(long, value_name = "NAME", requires = "tag")]
+    branch: Option<String>,
+    /// Begin the branch with this tag
+    #[arg(long, value_name = "TAG", requires = "branch")]
+    from: Option<String>,
     /// Make a new revision even if nothing changed
     #[arg(long)]
     force: bool,
+    /// Wait so many seconds for another publisher to be done
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
     /// Read every file, not only those whose size or time changed
     #[arg(long)]
     checksum: bool,
@@ -115,7 +134,7 @@ fn repository_path(path: &std::path::Path) -> Result<Vec<u8>> {
 }
 
 impl PublishArgs {
-    fn settings(&self, now: u64, trust_times_before: Option<i64>) -> Settings {
+    fn settings(&self, now: u64) -> Settings {
         let compression = match self.compression {
             Some(CompressionName::None) => Compression::None,
             Some(CompressionName::Zlib) => Compression::Zlib,
@@ -130,7 +149,8 @@ impl PublishArgs {
             external: self.external,
             nanoseconds: !self.whole_seconds,
             threads: self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-            trust_times_before: trust_times_before.filter(|_| !self.checksum),
+            trust_times: !self.checksum,
+            trust_times_before: None,
             now,
         }
     }
@@ -151,6 +171,8 @@ impl PublishArgs {
             delete: self.delete.iter().map(|path| repository_path(path)).collect::<Result<_>>()?,
             tag: self.tag.clone().map(|name| (name, self.description.clone())),
             force: self.force,
+            branch: self.branch.clone().map(|name| Branch { name, from: self.from.clone() }),
+            automatic_tag: self.auto_tag,
         })
     }
 }
@@ -159,9 +181,12 @@ impl PublishArgs {
 pub fn run(cli: &Cli, args: &PublishArgs) -> Result<()> {
     let repository = args.place.open()?;
     let mut order = args.order()?;
-    let _lock = repository.storage.lock(&crate::owner("publish"))?;
-    let last = repository.head()?.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
-    let settings = args.settings(unix_now(), last);
+    let _lock = lock(&repository, args.wait)?;
+    let transaction = transaction::own(&repository)?;
+    if let Some(branch) = transaction.as_ref().and_then(|transaction| transaction.branch.clone()) {
+        order.branch.get_or_insert(branch);
+    }
+    let settings = args.settings(unix_now());
     let bar = progress_bar(cli);
     let mut watch = |summary: &Summary| {
         bar.set_position(summary.bytes_read);
@@ -169,8 +194,23 @@ pub fn run(cli: &Cli, args: &PublishArgs) -> Result<()> {
     };
     let outcome = publish::publish(&repository, &mut order, settings, &mut watch);
     bar.finish_and_clear();
-    tell(cli, &outcome?);
+    let outcome = outcome?;
+    if transaction.is_some() {
+        transaction::end(&repository)?;
+    }
+    tell(cli, &outcome);
     Ok(())
+}
+
+/// Keeps other publishers away; waits so many seconds for one that is at work.
+fn lock(repository: &Repository, wait: u64) -> Result<Box<dyn Lock>> {
+    let last_try = Instant::now() + Duration::from_secs(wait);
+    loop {
+        match repository.storage.lock(&crate::owner("publish")) {
+            Err(StorageError::Locked { .. }) if Instant::now() < last_try => std::thread::sleep(BETWEEN_TRIES),
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 fn progress_bar(cli: &Cli) -> ProgressBar {

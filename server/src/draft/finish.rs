@@ -9,13 +9,15 @@ use libcvmfs::object::ObjectKind;
 
 /// What a revision says about itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Stamp {
+pub struct Stamp<'a> {
     /// When, in seconds since 1970.
     pub now: u64,
     /// The revision of the repository, which is that of the root catalog.
     pub revision: u64,
     /// Time to live of the root catalog in seconds.
     pub ttl: u64,
+    /// The branch it is on, if not the trunk.
+    pub branch: Option<&'a str>,
 }
 
 /// A revision whose catalogs are all in the storage.
@@ -33,7 +35,7 @@ pub struct Finished {
 
 impl Draft<'_> {
     /// Puts all catalogs that changed and returns the root catalog. The draft is used up.
-    pub fn finish(mut self, stamp: &Stamp) -> Result<Finished> {
+    pub fn finish(mut self, stamp: &Stamp<'_>) -> Result<Finished> {
         self.merge_unmarked()?;
         let mut written = 0;
         let mut finished = None;
@@ -76,7 +78,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn seal(&mut self, mountpoint: &[u8], stamp: &Stamp) -> Result<(ContentHash, u64, Counters)> {
+    fn seal(&mut self, mountpoint: &[u8], stamp: &Stamp<'_>) -> Result<(ContentHash, u64, Counters)> {
         let catalog = self.catalog(mountpoint)?;
         let (below, published) = (catalog.below, catalog.published);
         let writer = self.writer(mountpoint)?;
@@ -90,6 +92,9 @@ impl Draft<'_> {
         };
         if mountpoint.is_empty() {
             writer.set_property("TTL", stamp.ttl.to_string())?;
+            if stamp.branch.is_some() || writer.property("branch")?.is_some() {
+                writer.set_property("branch", stamp.branch.unwrap_or_default())?;
+            }
         }
         writer.set_revision(stamp.now, revision, published.map(|published| published.hash))?;
         let root = writer.row(PathHash::of(mountpoint))?;

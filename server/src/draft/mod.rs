@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// Catalogs whose files are open at the same time.
-const OPEN_LIMIT: usize = 40;
+const OPEN_LIMIT: usize = 16;
 /// Marks a directory as one with a catalog of its own.
 pub const MARKER: &[u8] = b".cvmfscatalog";
 /// The same, put there by the publisher itself.

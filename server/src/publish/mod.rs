@@ -1,5 +1,6 @@
 //! From sources to a new revision.
 
+mod dirtab;
 mod entry;
 mod pipeline;
 mod publication;
@@ -11,9 +12,12 @@ use crate::commit::{self, Revision};
 use crate::draft::{Draft, Finished, Stamp};
 use crate::repository::Repository;
 use crate::source::Source;
-use anyhow::{Result, ensure};
-use libcvmfs::history::Tag;
-use libcvmfs::trust::ManifestFields;
+use crate::tags;
+use crate::transaction::Branch;
+use anyhow::{Context as _, Result, ensure};
+use libcvmfs::hash::ContentHash;
+use libcvmfs::history::{History, Tag};
+use libcvmfs::trust::{ManifestFields, VerifiedManifest};
 
 /// What is to be published.
 pub struct Order<'s> {
@@ -29,6 +33,38 @@ pub struct Order<'s> {
     pub tag: Option<(String, String)>,
     /// A new revision even if nothing changed.
     pub force: bool,
+    /// The branch to publish to; `None` is the trunk. A revision of a branch needs a tag.
+    pub branch: Option<Branch>,
+    /// Days for which the new revision keeps a tag of its own.
+    pub automatic_tag: Option<u64>,
+}
+
+/// Where a new revision begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Base {
+    /// Its root catalog.
+    pub root: ContentHash,
+    /// Its revision.
+    pub revision: u64,
+    /// When it was made, in seconds since 1970.
+    pub timestamp: i64,
+}
+
+/// The newest revision of a branch, the tag it begins with, or the newest revision of all.
+pub fn base(head: &VerifiedManifest, history: &History, branch: Option<&Branch>) -> Result<Base> {
+    let tag = match branch {
+        None => {
+            let timestamp = head.timestamp().and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
+            return Ok(Base { root: head.root_catalog().hash, revision: head.revision(), timestamp });
+        }
+        Some(Branch { name, from: None }) => {
+            history.head(name).with_context(|| format!("there is no branch '{name}': name a tag to begin with"))?
+        }
+        Some(Branch { from: Some(from), .. }) => {
+            history.tag(from).with_context(|| format!("there is no tag '{from}'"))?
+        }
+    };
+    Ok(Base { root: tag.root, revision: tag.revision, timestamp: tag.timestamp })
 }
 
 /// What was published.
@@ -55,7 +91,16 @@ pub fn publish(
     settings.encoding.algorithm = head.root_catalog().hash.algorithm;
     // A clock that goes backwards must not make a revision older than the one before.
     settings.now = settings.now.max(head.timestamp().unwrap_or(0));
-    let draft = Draft::new(repository, Some(head.root_catalog().hash), settings.encoding.algorithm)?;
+    let mut history = repository.history(&head)?;
+    if let Some((name, _)) = &order.tag {
+        tags::check_name(name)?;
+        ensure!(history.tag(name).is_none(), "there is a tag '{name}' already");
+    }
+    ensure!(order.branch.is_none() || order.tag.is_some(), "a revision of a branch needs a tag: --tag");
+    let base = base(&head, &history, order.branch.as_ref())?;
+    // What was modified since then may be something else though size and time are the same.
+    settings.trust_times_before = settings.trust_times.then_some(base.timestamp);
+    let draft = Draft::new(repository, Some(base.root), settings.encoding.algorithm)?;
     let mut publication = Publication::new(repository, draft, settings, watch)?;
     for path in &order.delete {
         ensure!(publication.remove(path)?, "{} is not there, so it cannot be deleted", path.escape_ascii());
@@ -66,7 +111,7 @@ pub fn publish(
     for source in &mut order.sources {
         source.read(&order.into, &mut publication)?;
     }
-    publication.settle_all()?;
+    publication.apply_dirtab()?;
     if order.replace {
         publication.sweep(&order.into)?;
     }
@@ -75,23 +120,34 @@ pub fn publish(
     if !draft.is_dirty() && !order.force && order.tag.is_none() {
         return Ok(Outcome { manifest: fields, changed: false, finished: None, summary });
     }
-    fields.revision += 1;
-    let finished = draft.finish(&Stamp { now: settings.now, revision: fields.revision, ttl: fields.ttl })?;
+    let (now, revision) = (settings.now, base.revision + 1);
+    let branch = order.branch.as_ref().map(|branch| branch.name.as_str());
+    let finished = draft.finish(&Stamp { now, revision, ttl: fields.ttl, branch })?;
+    let before = fields.clone();
     fields.root_catalog = finished.root;
     fields.catalog_size = Some(finished.size);
-    fields.timestamp = Some(settings.now);
-    let mut history = repository.history(&head)?;
-    commit::move_trunk(&mut history, Some(&head), &fields);
+    fields.revision = revision;
+    fields.timestamp = Some(now);
     if let Some((name, description)) = &order.tag {
         history.put_tag(Tag {
             name: name.clone(),
             root: finished.root,
-            revision: fields.revision,
-            timestamp: i64::try_from(settings.now).unwrap_or(i64::MAX),
+            revision,
+            timestamp: i64::try_from(now).unwrap_or(i64::MAX),
             description: description.clone(),
             size: Some(finished.size),
-            branch: String::new(),
+            branch: branch.unwrap_or_default().to_owned(),
         });
+    }
+    match branch {
+        // The trunk stays what clients see; they find the branch by its tags.
+        Some(_) => fields = before,
+        None => {
+            commit::move_trunk(&mut history, Some(&head), &fields);
+            if let Some(days) = order.automatic_tag {
+                tags::add_automatic(&mut history, &fields, days);
+            }
+        }
     }
     let manifest = commit::publish(repository, Some(&head), Revision { fields, history })?;
     Ok(Outcome { manifest, changed: true, finished: Some(finished), summary })

@@ -9,7 +9,7 @@ use libcvmfs::catalog::write::{ChunkRow, Flags, PathSet, Row};
 use libcvmfs::hash::PathHash;
 use libcvmfs::object::chunk::{ChunkSizes, Cutter};
 use libcvmfs::object::encode::Encoding;
-use libcvmfs::object::{Compression, ObjectKind};
+use libcvmfs::object::{Compression, ObjectKind, ObjectName};
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -31,7 +31,9 @@ pub struct Settings {
     pub nanoseconds: bool,
     /// Threads that compress.
     pub threads: usize,
-    /// Seconds since 1970 before which a file must have been modified to count as unchanged by size and time; `None`:
+    /// Files of the same size and time as in the revision before are not read.
+    pub trust_times: bool,
+    /// Set by publishing: seconds since 1970 before which a file must have been modified to count as unchanged by size and time; `None`:
     /// every file is read.
     pub trust_times_before: Option<i64>,
     /// When this revision is made, in seconds since 1970.
@@ -64,6 +66,7 @@ pub type Watch<'w> = dyn FnMut(&Summary) + 'w;
 
 /// A revision being put together.
 pub struct Publication<'r, 'w> {
+    repository: &'r Repository,
     pub(super) draft: Draft<'r>,
     pipeline: Pipeline,
     settings: Settings,
@@ -73,6 +76,8 @@ pub struct Publication<'r, 'w> {
     /// The numbers of files on their way, by the hash of each of their paths.
     pending_paths: HashMap<PathHash, u64>,
     next_file: u64,
+    /// The content of the file with the patterns of nested catalogs, if it was read.
+    pub(super) dirtab: Option<Vec<u8>>,
     pub(super) summary: Summary,
     watch: &'w mut Watch<'w>,
     _scratch: TempDir,
@@ -102,6 +107,7 @@ impl<'r, 'w> Publication<'r, 'w> {
         let storage = (!settings.external).then(|| Arc::clone(&repository.storage));
         let pipeline = Pipeline::start(storage, settings.encoding, settings.threads)?;
         Ok(Publication {
+            repository,
             draft,
             pipeline,
             settings,
@@ -109,6 +115,7 @@ impl<'r, 'w> Publication<'r, 'w> {
             pending: HashMap::new(),
             pending_paths: HashMap::new(),
             next_file: 0,
+            dirtab: None,
             summary: Summary::default(),
             watch,
             _scratch: scratch,
@@ -240,7 +247,18 @@ impl<'r, 'w> Publication<'r, 'w> {
         }
         let pending = Pending { paths, row, whole: None, chunks: Vec::new(), sent: 0, stored: 0, complete: false };
         self.pending.insert(number, pending);
+        let mut patterns = Vec::new();
+        let content: &mut dyn Read = match first == super::dirtab::DIRTAB {
+            true => {
+                content.take(super::dirtab::LIMIT).read_to_end(&mut patterns)?;
+                &mut &patterns[..]
+            }
+            false => content,
+        };
         let size = self.cut(number, content).with_context(|| first.escape_ascii().to_string())?;
+        if first == super::dirtab::DIRTAB {
+            self.dirtab = Some(patterns);
+        }
         self.summary.files_read += 1;
         if let Some(pending) = self.pending.get_mut(&number) {
             (pending.row.size, pending.complete) = (size, true);
@@ -430,8 +448,10 @@ impl<'r, 'w> Publication<'r, 'w> {
         Ok((self.draft, self.summary))
     }
 
-    /// Whether stored objects are compressed.
-    pub fn compression(&self) -> Compression {
-        self.settings.encoding.compression
+    /// The content of a small file of the draft.
+    pub(super) fn content(&self, row: &Row, limit: u64) -> Result<Vec<u8>> {
+        let Some(hash) = row.content() else { bail!("{} is too large", row.name.escape_ascii()) };
+        let compression = if row.flags & Flags::UNCOMPRESSED == 0 { Compression::Zlib } else { Compression::None };
+        self.repository.object_bytes(&ObjectName::new(hash, ObjectKind::File), compression, limit)
     }
 }

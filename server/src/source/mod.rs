@@ -1,13 +1,15 @@
 //! Where entries come from.
 
+mod archive;
 mod owners;
 mod tree;
 
+pub use archive::Archive;
 pub use owners::Owners;
 pub use tree::Tree;
 
 use crate::publish::Publication;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use std::path::Path;
 
 /// Something that can be published.
@@ -25,11 +27,15 @@ pub struct Reading {
     pub skip_unreadable: bool,
 }
 
-/// Opens the source that a command line names.
+/// Opens the source that a command line names: a directory, an archive, or an archive from the standard input (`-`).
 pub fn open(place: &Path, reading: &Reading) -> Result<Box<dyn Source>> {
+    if place == Path::new("-") {
+        return Ok(Box::new(Archive::new("standard input", std::io::stdin(), reading.clone())));
+    }
     let metadata = std::fs::metadata(place).with_context(|| place.display().to_string())?;
     if metadata.is_dir() {
         return Ok(Box::new(Tree::open(place, reading.clone())?));
     }
-    bail!("{} is not a directory", place.display())
+    let file = std::fs::File::open(place).with_context(|| place.display().to_string())?;
+    Ok(Box::new(Archive::new(place.display().to_string(), file, reading.clone())))
 }

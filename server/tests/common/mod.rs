@@ -97,3 +97,31 @@ impl Published {
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+impl Published {
+    /// Lets a program that shares no code with this project look at everything; returns what it found.
+    pub fn check(&self) -> serde_json::Value {
+        self.check_with(&[])
+    }
+
+    /// The same after a publisher was killed: the reflog may know more than the manifest says.
+    pub fn check_loosely(&self) -> serde_json::Value {
+        self.check_with(&["any-revision", "reflog-may-be-newer"])
+    }
+
+    fn check_with(&self, more: &[&str]) -> serde_json::Value {
+        for tool in ["python3", "openssl"] {
+            cvmfs_tests::tools::require_tool(tool).unwrap();
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check.py");
+        let public_key = self.fixture().public_key;
+        let run = Command::new("python3")
+            .arg(script)
+            .args([FQRN.as_ref(), self.storage().as_path(), &public_key])
+            .args(more)
+            .output();
+        let run = run.unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        serde_json::from_slice(&run.stdout).unwrap()
+    }
+}

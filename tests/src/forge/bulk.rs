@@ -1,6 +1,6 @@
 use super::Forge;
-use super::catalog::{CatalogWriter, DIRECTORY, FILE, Row};
-use libcvmfs::hash::{Algorithm, ContentHash, PathHash};
+use libcvmfs::catalog::write::{CatalogWriter, Flags, Row};
+use libcvmfs::hash::PathHash;
 
 /// Rows without objects, written straight into the root catalog.
 #[derive(Debug, Clone)]
@@ -33,39 +33,41 @@ impl Forge {
 }
 
 impl Phantoms {
-    pub(super) fn write(&self, writer: &mut CatalogWriter<'_>) {
+    pub(super) fn write(&self, writer: &CatalogWriter) {
         let top = "/phantoms";
         let directories = self.files.div_ceil(self.per_directory);
-        writer.row(row(top, "", 2 + directories as u64, None));
+        let put = |row: Row| writer.put(&row).expect("a new row");
+        put(row(top, "", 2 + directories as u32, None));
         for number in 0..self.files {
             let directory = format!("{top}/d{:06}", number / self.per_directory);
             if number % self.per_directory == 0 {
-                writer.row(row(&directory, top, 2, None));
+                put(row(&directory, top, 2, None));
             }
             let path = format!("{directory}/f{number:08}");
             let mut digest = [0xfe; 20];
             digest[..16].copy_from_slice(&PathHash::of(path.as_bytes()).0);
-            writer.row(row(&path, &directory, 1, Some(ContentHash::new(Algorithm::Sha1, digest))));
+            put(row(&path, &directory, 1, Some(digest)));
         }
     }
 }
 
-fn row<'a>(path: &'a str, parent: &'a str, links: u64, hash: Option<ContentHash>) -> Row<'a> {
-    let is_file = hash.is_some();
+fn row(path: &str, parent: &str, links: u32, digest: Option<[u8; 20]>) -> Row {
+    let is_file = digest.is_some();
     Row {
-        path: path.as_bytes(),
-        parent: Some(parent.as_bytes()),
-        hardlinks: links,
-        hash,
+        path: PathHash::of(path.as_bytes()),
+        parent: PathHash::of(parent.as_bytes()),
+        group: 0,
+        links,
+        digest,
         size: if is_file { 1000 } else { 4096 },
         mode: if is_file { 0o100644 } else { 0o040755 },
         mtime: super::DEFAULT_TIME,
         mtime_ns: None,
-        flags: if is_file { FILE } else { DIRECTORY },
-        name: path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default(),
-        symlink: b"",
+        flags: if is_file { Flags::FILE } else { Flags::DIRECTORY },
+        name: super::tree::name(path.as_bytes()).to_vec(),
+        target: Vec::new(),
         uid: 0,
         gid: 0,
-        xattr: None,
+        xattr: Vec::new(),
     }
 }

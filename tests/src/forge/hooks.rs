@@ -125,3 +125,13 @@ impl Forge {
         self
     }
 }
+
+/// Lets hooks change a database that is finished.
+pub(super) fn change<'h>(file: &std::path::Path, hooks: impl Iterator<Item = &'h Arc<OnCatalog>>) {
+    let mut hooks = hooks.peekable();
+    if hooks.peek().is_some() {
+        let db = rusqlite::Connection::open(file).expect("the database just written");
+        db.execute_batch("PRAGMA synchronous = OFF").expect("a setting");
+        hooks.for_each(|hook| hook(&db));
+    }
+}

@@ -1,16 +1,13 @@
-use crate::forge::letter;
-use rsa::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding};
-use rsa::{RsaPrivateKey, RsaPublicKey};
+use libcvmfs::trust::{Certificate, PrivateKey};
 use std::sync::OnceLock;
-use x509_cert::der::Document;
 
 /// The keys of a repository. They are public knowledge: good for tests and for the demo, for nothing else.
 #[derive(Clone)]
 pub struct Keys {
     /// Signs whitelists; its public half is what clients are configured with.
-    pub master: RsaPrivateKey,
+    pub master: PrivateKey,
     /// Signs manifests.
-    pub signer: RsaPrivateKey,
+    pub signer: PrivateKey,
     /// The certificate of `signer`, PEM.
     pub certificate: String,
 }
@@ -48,13 +45,13 @@ impl Keys {
     }
 
     fn read(master: &str, signer: &str, certificate: &str) -> Keys {
-        let key = |pem| RsaPrivateKey::from_pkcs8_pem(pem).expect("an embedded key");
+        let key = |pem| PrivateKey::from_pem(str::as_bytes(pem)).expect("an embedded key");
         Keys { master: key(master), signer: key(signer), certificate: certificate.to_owned() }
     }
 
     /// The public master key, PEM: the content of a `.pub` file.
     pub fn public_key(&self) -> String {
-        RsaPublicKey::from(&self.master).to_public_key_pem(LineEnding::LF).expect("an RSA key can be written")
+        self.master.public_pem().expect("an RSA key can be written")
     }
 
     /// The SHA-1 fingerprint of the certificate as whitelists spell it: `AB:CD:...`.
@@ -64,7 +61,14 @@ impl Keys {
 
     /// The fingerprint by any algorithm, with its upper-case id behind.
     pub fn fingerprint_by(&self, algorithm: libcvmfs::hash::Algorithm) -> String {
-        let (_, der) = Document::from_pem(&self.certificate).expect("an embedded certificate");
-        letter::fingerprint(&libcvmfs::hash::Hasher::hash(algorithm, der.as_bytes()))
+        use libcvmfs::hash::Algorithm;
+        let certificate = Certificate::parse(self.certificate.as_bytes()).expect("an embedded certificate");
+        let identity = certificate.identity();
+        match algorithm {
+            Algorithm::Sha1 => identity.sha1,
+            Algorithm::Rmd160 => identity.rmd160,
+            Algorithm::Shake128 => identity.shake128,
+        }
+        .to_string()
     }
 }

@@ -15,12 +15,10 @@
 //! object added last, or to the one chosen by [`Forge::at`].
 
 mod bulk;
-mod catalog;
 mod history;
 mod hooks;
 mod import;
 mod keys;
-pub mod letter;
 mod publish;
 mod published;
 mod store;
@@ -212,7 +210,7 @@ impl Forge {
 
     /// Hides it from listings.
     pub fn hidden(self) -> Forge {
-        self.flags(catalog::HIDDEN)
+        self.flags(libcvmfs::catalog::write::Flags::HIDDEN)
     }
 
     /// Sets more bits in the flags of its row.

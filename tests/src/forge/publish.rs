@@ -1,10 +1,10 @@
-use super::catalog::{self, CatalogWriter, Counters, Row};
 use super::hooks::ObjectInfo;
-use super::letter::{self, Scheme};
 use super::store::{self, Store};
 use super::tree::{self, File, Kind, Node};
 use super::{Forge, Keys, Published, history};
-use libcvmfs::hash::{Algorithm, ContentHash};
+use libcvmfs::catalog::write::{CatalogWriter, ChunkRow, Flags, Link, LinkTable, Row};
+use libcvmfs::catalog::{Counters, Statistics};
+use libcvmfs::hash::{ContentHash, PathHash};
 use libcvmfs::object::{Compression, ObjectKind, ObjectName};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -23,7 +23,7 @@ struct Catalogs {
     contents: BTreeMap<Vec<u8>, Content>,
     /// Described paths by the mount point of the catalog that holds them.
     rows: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
-    sub_directories: HashMap<Vec<u8>, u64>,
+    sub_directories: HashMap<Vec<u8>, u32>,
     finished: BTreeMap<Vec<u8>, (ContentHash, u64, Counters)>,
 }
 
@@ -51,7 +51,7 @@ impl Forge {
         let meta_info = self.meta_info.as_ref().map(|json| put(ObjectKind::MetaInfo, json.clone().into_bytes()));
 
         let text = self.manifest_text(root_catalog, root_size, certificate, history, meta_info);
-        let manifest = letter::sign(text.as_bytes(), self.algorithm, &signer.signer, Scheme::Manifest);
+        let manifest = signer.signer.sign_manifest(text.as_bytes(), self.algorithm).expect("a key that can sign");
         let manifest = self.hooks.manifest_bytes.iter().fold(manifest, |bytes, change| change(bytes));
         let whitelist = self.whitelist();
 
@@ -93,7 +93,7 @@ impl Forge {
                 }
                 Kind::File(file) => self.store_file(store, path, file),
                 Kind::Phantom(hash, size) => {
-                    let flags = algorithm_bits(hash.algorithm);
+                    let flags = Flags::of_content(hash.algorithm, Compression::Zlib);
                     Content { size: *size, whole: Some(*hash), chunks: Vec::new(), flags }
                 }
                 _ => continue,
@@ -106,17 +106,14 @@ impl Forge {
     fn store_file(&self, store: &Store<'_>, path: &[u8], file: &File) -> Content {
         let compression = file.compression.unwrap_or(self.compression);
         let mut content = Content { size: file.bytes.len() as u64, ..Content::default() };
-        content.flags = algorithm_bits(self.algorithm);
-        if compression == Compression::None {
-            content.flags |= catalog::UNCOMPRESSED;
-        }
+        content.flags = Flags::of_content(self.algorithm, compression);
         match file.chunk_size {
             None => {
                 let info = ObjectInfo::new(ObjectKind::File, path, 0);
                 content.whole = Some(store.put(&info, file.bytes.clone(), compression).hash);
             }
             Some(size) => {
-                content.flags |= catalog::CHUNKED;
+                content.flags |= Flags::CHUNKED;
                 let mut offset = 0;
                 for chunk in file.bytes.chunks(size) {
                     let info = ObjectInfo::new(ObjectKind::Partial, path, offset);
@@ -134,7 +131,7 @@ impl Forge {
         let nowhere = tempfile::tempdir().expect("a temporary directory");
         let store = Store { web_root: nowhere.path(), algorithm: store.algorithm, hooks: store.hooks };
         let mut content = self.store_file(&store, path, file);
-        content.flags |= catalog::EXTERNAL;
+        content.flags |= Flags::EXTERNAL;
         content
     }
 
@@ -170,44 +167,50 @@ impl Forge {
 
     fn write_catalog(&self, store: &Store<'_>, scratch: &Path, mountpoint: &[u8], catalogs: &mut Catalogs) {
         let file = scratch.join("catalog");
-        let db = catalog::create(&file, self.page_size);
-        let mut writer = CatalogWriter::begin(&db);
-        writer.property("revision", self.revision.to_string().as_bytes());
-        writer.property("last_modified", self.time().to_string().as_bytes());
+        let writer = CatalogWriter::create(&file, self.page_size).expect("a new database in a temporary directory");
+        let property = |key: &str, value: &[u8]| writer.set_property(key, value).expect("a property");
+        property("revision", self.revision.to_string().as_bytes());
+        property("last_modified", self.time().to_string().as_bytes());
         if mountpoint.is_empty() {
-            writer.property("TTL", self.ttl.to_string().as_bytes());
+            property("TTL", self.ttl.to_string().as_bytes());
             if let Some(previous) = self.previous {
-                writer.property("previous_revision", previous.to_string().as_bytes());
+                property("previous_revision", previous.to_string().as_bytes());
             }
         } else {
-            writer.property("root_prefix", mountpoint);
+            property("root_prefix", mountpoint);
         }
-        let root_flags = if mountpoint.is_empty() { 0 } else { catalog::NESTED_ROOT };
-        self.write_row(&mut writer, mountpoint, root_flags, catalogs, &[]);
+        let root_flags = if mountpoint.is_empty() { 0 } else { Flags::NESTED_ROOT };
+        self.write_row(&writer, mountpoint, root_flags, catalogs, &[]);
         let paths = &catalogs.rows[mountpoint];
         let groups = self.hard_link_groups(paths);
+        let link = |table, path: &[u8], hash, size| {
+            let link = Link { path: path.to_vec(), hash: Some(hash), size };
+            writer.put_link(table, &link).expect("a new link");
+        };
         let mut below = Counters::default();
         for path in paths {
             let mut flags = 0;
             if let Some((hash, size, counters)) = catalogs.finished.get(path) {
-                writer.link("nested_catalogs", path, hash, *size);
-                below.add(counters);
-                flags = catalog::MOUNT_POINT;
+                link(LinkTable::Nested, path, *hash, *size);
+                below = below.plus(counters);
+                flags = Flags::MOUNT_POINT;
             }
             if let Kind::Bind(hash, size) = &self.tree[path].kind {
-                writer.link("bind_mountpoints", path, hash, *size);
+                link(LinkTable::Bind, path, *hash, *size);
             }
-            self.write_row(&mut writer, path, flags, catalogs, &groups);
+            self.write_row(&writer, path, flags, catalogs, &groups);
         }
         if let (true, Some(phantoms)) = (mountpoint.is_empty(), &self.phantoms) {
-            phantoms.write(&mut writer);
+            phantoms.write(&writer);
         }
-        let counters = writer.finish(&below);
+        let statistics = Statistics { own: writer.count().expect("rows to count"), subtree: below };
+        writer.set_statistics(&statistics).and_then(|()| writer.finish()).expect("the end of the database");
+        let counters = statistics.total();
         let name = String::from_utf8_lossy(mountpoint);
-        for (_, change) in self.hooks.catalog.iter().filter(|(wanted, _)| *wanted == name) {
-            change(&db);
-        }
-        db.close().expect("the database is not in use");
+        super::hooks::change(
+            &file,
+            self.hooks.catalog.iter().filter(|(wanted, _)| *wanted == name).map(|(_, hook)| hook),
+        );
         let bytes = std::fs::read(&file).expect("the database just written");
         std::fs::remove_file(&file).expect("the database just written");
         let stored = store.put(&ObjectInfo::new(ObjectKind::Catalog, mountpoint, 0), bytes, Compression::Zlib);
@@ -226,53 +229,51 @@ impl Forge {
         groups.into_values().collect()
     }
 
-    fn write_row(
-        &self,
-        writer: &mut CatalogWriter<'_>,
-        path: &[u8],
-        flags: u32,
-        catalogs: &Catalogs,
-        groups: &[Vec<Vec<u8>>],
-    ) {
+    fn write_row(&self, writer: &CatalogWriter, path: &[u8], flags: u32, catalogs: &Catalogs, groups: &[Vec<Vec<u8>>]) {
         let group = groups.iter().position(|group| group.iter().any(|member| member == path));
         // All names of a file say the same about it.
         let described = group.map_or(path, |number| &groups[number][0]);
         let node: &Node = &self.tree[described];
         let content = catalogs.contents.get(described);
         let sub_directories = catalogs.sub_directories.get(path).copied().unwrap_or(0);
-        let hardlinks = match group {
-            Some(number) => (number as u64 + 1) << 32 | groups[number].len() as u64,
-            None if node.is_directory() => 2 + sub_directories,
-            None => 1,
-        };
         let (type_flags, size, symlink) = match &node.kind {
-            Kind::Directory => (catalog::DIRECTORY, 4096, &b""[..]),
-            Kind::Bind(..) => (catalog::DIRECTORY | catalog::BIND, 4096, &b""[..]),
-            Kind::Symlink(target) => (catalog::FILE | catalog::LINK, target.len() as u64, &target[..]),
-            Kind::Special(_, rdev) => (catalog::FILE | catalog::SPECIAL, *rdev, &b""[..]),
+            Kind::Directory => (Flags::DIRECTORY, 4096, &b""[..]),
+            Kind::Bind(..) => (Flags::DIRECTORY | Flags::BIND, 4096, &b""[..]),
+            Kind::Symlink(target) => (Flags::FILE | Flags::LINK, target.len() as u64, &target[..]),
+            Kind::Special(_, rdev) => (Flags::FILE | Flags::SPECIAL, *rdev, &b""[..]),
             Kind::File(_) | Kind::Phantom(..) | Kind::HardLink(_) => {
                 let content = content.expect("hard links lead to regular files");
-                (catalog::FILE | content.flags, content.size, &b""[..])
+                (Flags::FILE | content.flags, content.size, &b""[..])
             }
         };
-        writer.row(Row {
-            path,
-            parent: tree::parent(path),
-            hardlinks,
-            hash: content.and_then(|content| content.whole),
+        let (number, links) = match group {
+            Some(number) => (number as u32 + 1, groups[number].len() as u32),
+            None if node.is_directory() => (0, 2 + sub_directories),
+            None => (0, 1),
+        };
+        let row = Row {
+            path: PathHash::of(path),
+            parent: tree::parent(path).map_or(PathHash([0; 16]), PathHash::of),
+            group: number,
+            links,
+            digest: content.and_then(|content| content.whole).map(|hash| hash.digest),
             size,
             mode: node.mode(),
             mtime: node.mtime,
             mtime_ns: node.mtime_ns,
             flags: type_flags | flags | node.flags,
-            name: tree::name(path),
-            symlink,
+            name: tree::name(path).to_vec(),
+            target: symlink.to_vec(),
             uid: node.uid,
             gid: node.gid,
             xattr: node.xattr_blob(),
-        });
-        for (offset, size, hash) in content.iter().flat_map(|content| &content.chunks) {
-            writer.chunk(path, *offset, *size, hash);
+        };
+        writer.put(&row).unwrap_or_else(|e| panic!("row {}: {e}", path.escape_ascii()));
+        let chunks = content.iter().flat_map(|content| &content.chunks);
+        let chunks = chunks.map(|(offset, size, hash)| ChunkRow { offset: *offset, size: *size, digest: hash.digest });
+        let chunks: Vec<ChunkRow> = chunks.collect();
+        if !chunks.is_empty() {
+            writer.put_chunks(row.path, &chunks).unwrap_or_else(|e| panic!("chunks of {}: {e}", path.escape_ascii()));
         }
     }
 
@@ -317,7 +318,7 @@ impl Forge {
         let text = format!("{created}\nE{expires}\nN{fqrn}\n{}\n", keys.fingerprint());
         let text = self.hooks.whitelist_text.iter().fold(text, |text, change| change(text));
         let signer: &Keys = self.whitelist_keys.as_ref().unwrap_or(keys);
-        let letter = letter::sign(text.as_bytes(), self.algorithm, &signer.master, Scheme::Whitelist);
+        let letter = signer.master.sign_whitelist(text.as_bytes(), self.algorithm).expect("a key that can sign");
         self.hooks.whitelist_bytes.iter().fold(letter, |bytes, change| change(bytes))
     }
 }
@@ -345,10 +346,6 @@ impl Published {
             }
         }
     }
-}
-
-fn algorithm_bits(algorithm: Algorithm) -> u32 {
-    (algorithm as u32 - 1) << 8
 }
 
 fn os_path(bytes: &[u8]) -> &Path {

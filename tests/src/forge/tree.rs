@@ -1,3 +1,4 @@
+use libcvmfs::catalog::xattr;
 use libcvmfs::hash::ContentHash;
 use libcvmfs::object::Compression;
 use std::collections::BTreeMap;
@@ -66,16 +67,10 @@ impl Node {
         matches!(self.kind, Kind::Directory | Kind::Bind(..))
     }
 
-    /// The packed attributes, `None` without any.
-    pub(super) fn xattr_blob(&self) -> Option<Vec<u8>> {
-        let one_byte = |length: usize| u8::try_from(length).expect("at most 255 attributes of at most 255 bytes");
-        let mut blob = vec![1, one_byte(self.xattrs.len())];
-        for (name, value) in &self.xattrs {
-            blob.extend([one_byte(name.len()), one_byte(value.len())]);
-            blob.extend(name);
-            blob.extend(value);
-        }
-        (!self.xattrs.is_empty()).then_some(blob)
+    /// The packed attributes, empty without any.
+    pub(super) fn xattr_blob(&self) -> Vec<u8> {
+        let all = self.xattrs.iter().map(|(name, value)| (&name[..], &value[..]));
+        xattr::pack(all).expect("at most 255 attributes of at most 255 bytes")
     }
 }
 

@@ -25,6 +25,8 @@ impl Flags {
     pub const CHUNKED: u32 = cvmfs_index::format::flag::CHUNKED;
     /// A regular file whose bytes lie outside of the repository.
     pub const EXTERNAL: u32 = cvmfs_index::format::flag::EXTERNAL;
+    /// A regular file stored as it is: the first of three bits for the compression.
+    pub const UNCOMPRESSED: u32 = 1 << cvmfs_index::format::flag::COMPRESSION_SHIFT;
     /// The mount point of an independent root catalog.
     pub const BIND: u32 = cvmfs_index::format::flag::BIND_MOUNT_POINT;
     /// Not listed, but found by name.
@@ -34,10 +36,9 @@ impl Flags {
     pub fn of_content(algorithm: Algorithm, compression: Compression) -> u32 {
         let compression = match compression {
             Compression::Zlib => 0,
-            Compression::None => 1,
+            Compression::None => Flags::UNCOMPRESSED,
         };
-        ((algorithm as u32 - 1) << cvmfs_index::format::flag::ALGORITHM_SHIFT)
-            | (compression << cvmfs_index::format::flag::COMPRESSION_SHIFT)
+        ((algorithm as u32 - 1) << cvmfs_index::format::flag::ALGORITHM_SHIFT) | compression
     }
 }
 
