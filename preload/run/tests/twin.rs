@@ -8,9 +8,10 @@ mod exceptions;
 #[path = "twin/tree.rs"]
 mod tree;
 
-use common::User;
 use common::modes::{Mode, modes, modes_for_static};
 use common::native::{as_root, is_root, mounted};
+use common::{User, output};
+use cvmfs_tests::tools::require_tool;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -36,6 +37,18 @@ fn probe(home: &Path, compiler: &str, flags: &[&str]) -> Option<PathBuf> {
     sources.sort();
     let program = home.join("twin");
     cvmfs_tests::tools::compile(compiler, flags, &sources, &program).then_some(program)
+}
+
+/// Compiles the probe in Go.
+fn go_probe(home: &Path) -> Option<PathBuf> {
+    let go = require_tool("go")?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/twin-go/main.go");
+    let program = home.join("twin");
+    let mut command = Command::new(go);
+    command.args(["build", "-o"]).arg(&program).arg(source).envs([("CGO_ENABLED", "0"), ("GO111MODULE", "off")]);
+    // What was compiled once serves all tests.
+    output(command.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go")));
+    Some(program)
 }
 
 fn is_c(path: &Path) -> bool {
@@ -139,13 +152,24 @@ enum Caller {
 const NOBODY: [&str; 6] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
 fn compare(program: &str, compiler: &str, flags: &[&str], modes: &[Mode], caller: Caller) {
+    compare_built(program, |home| probe(home, compiler, flags), 3000, modes, caller);
+}
+
+/// `build` makes the probe in a directory; it says so many lines at least.
+fn compare_built(
+    program: &str,
+    build: impl FnOnce(&Path) -> Option<PathBuf>,
+    least: usize,
+    modes: &[Mode],
+    caller: Caller,
+) {
     if modes.is_empty() {
         return;
     }
     let Some(published) = Published::new() else { return };
     let Published { user, tree } = &published;
     let home = user.home.path();
-    let Some(probe) = probe(home, compiler, flags) else { return };
+    let Some(probe) = build(home) else { return };
     let (root, scratch) = (home.join("root"), home.join("scratch"));
     std::fs::create_dir(&root).unwrap();
     let Some(mut command) = mounted(&root, tree, FQRN) else { return };
@@ -154,7 +178,7 @@ fn compare(program: &str, compiler: &str, flags: &[&str], modes: &[Mode], caller
         command.args(NOBODY);
     }
     let theirs = ran(command.arg(&probe), &scratch);
-    assert!(theirs.len() > 3000, "{}", theirs.len());
+    assert!(theirs.len() > least, "{}", theirs.len());
     for &mode in modes {
         let ours = ran(&mut by(caller, user, mode, &probe), &scratch);
         let wrong = differences(program, mode, &theirs, &ours);
@@ -195,6 +219,11 @@ fn dynamic_programs_of_somebody_else() {
 #[test]
 fn static_programs() {
     compare("static", "cc", &["-static"], &modes_for_static(), Caller::Root);
+}
+
+#[test]
+fn programs_in_go() {
+    compare_built("go", go_probe, 700, &modes_for_static(), Caller::Root);
 }
 
 #[test]
