@@ -178,8 +178,9 @@ impl Mounts for Mounter {
         }
         match self.repository(&fqrn) {
             Ok(repository) => Ok(Some(repository.fresh_snapshot())),
-            // Nothing anywhere describes such a repository, so there is none.
-            Err(error) if error.is_undescribed() => Ok(None),
+            // Nothing anywhere describes such a repository, or has it, so there is none: programs look for files such
+            // as `package.json` in every directory above their own.
+            Err(error) if error.is_undescribed() || error.is_unknown_everywhere() => Ok(None),
             Err(error) => Err(error),
         }
     }

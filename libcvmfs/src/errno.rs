@@ -7,7 +7,7 @@ impl Error {
     /// The number that a system call failing for this reason returns.
     ///
     /// A repository, catalog or object that cannot be had now is `EIO`, never `ENOENT`: absence is a fact of a
-    /// verified catalog.
+    /// verified catalog. (That there is no such repository is said by [`crate::client`], not by an error.)
     pub fn errno(&self) -> i32 {
         match self {
             Error::NotFound => libc::ENOENT,

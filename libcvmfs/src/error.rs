@@ -165,7 +165,7 @@ pub enum Error {
         /// What is wrong.
         source: Box<CatalogError>,
     },
-    /// The repository could not be reached, and the cache does not know it either.
+    /// The repository could not be reached, and what the cache knows of it cannot be used.
     #[error("{fqrn} cannot be mounted: {online}; offline: {offline}")]
     Unmountable {
         /// The repository.
@@ -174,6 +174,14 @@ pub enum Error {
         online: Box<Error>,
         /// Why the cache did not help.
         offline: String,
+    },
+    /// The repository could not be reached, and the cache has never seen it.
+    #[error("{fqrn} cannot be mounted: {online}; offline: the cache has never seen it")]
+    Unseen {
+        /// The repository.
+        fqrn: String,
+        /// Why the servers did not help.
+        online: Box<Error>,
     },
     /// The repository could not be mounted, now or a moment ago.
     #[error(transparent)]
@@ -224,7 +232,7 @@ impl Error {
             | Error::Setting { .. }
             | Error::ProxyList(_)
             | Error::Fqrn(_) => Origin::Config,
-            Error::Unmountable { online, .. } => return online.origin(),
+            Error::Unmountable { online, .. } | Error::Unseen { online, .. } => return online.origin(),
             Error::StillFailing(error) => return error.origin(),
             Error::Config(error) => error.origin(),
             Error::Trust(error) | Error::Refused { source: error, .. } => error.origin(),
@@ -241,7 +249,7 @@ impl Error {
     /// Whether the same operation can succeed later.
     pub fn retry(&self) -> Retry {
         match self {
-            Error::Unmountable { online, .. } => online.retry(),
+            Error::Unmountable { online, .. } | Error::Unseen { online, .. } => online.retry(),
             Error::StillFailing(error) => error.retry(),
             Error::Config(error) => error.retry(),
             Error::Trust(error) | Error::Refused { source: error, .. } => error.retry(),
@@ -261,6 +269,15 @@ impl Error {
         match self {
             Error::StillFailing(error) => error.is_undescribed(),
             Error::Config(ConfigError::Missing { name, .. }) => *name == crate::config::table::SERVER_URL.name,
+            _ => false,
+        }
+    }
+
+    /// Whether this says that every server answered that it has no such repository, and that none was seen here before.
+    pub fn is_unknown_everywhere(&self) -> bool {
+        match self {
+            Error::StillFailing(error) => error.is_unknown_everywhere(),
+            Error::Unseen { online, .. } => matches!(**online, Error::Transport(TransportError::NotFound(_))),
             _ => false,
         }
     }

@@ -109,7 +109,11 @@ fn cause(error: &anyhow::Error) -> Option<&Error> {
 
 /// Whether a repository could not be used at all, which no other path would have changed.
 fn mounting_failed(error: &anyhow::Error) -> bool {
-    matches!(cause(error), Some(Error::StillFailing(_) | Error::Unmountable { .. } | Error::Config(_) | Error::Fqrn(_)))
+    let failed = |error: &Error| match error {
+        Error::StillFailing(_) | Error::Unmountable { .. } | Error::Unseen { .. } => true,
+        other => matches!(other, Error::Config(_) | Error::Fqrn(_)),
+    };
+    cause(error).is_some_and(failed)
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {

@@ -92,8 +92,10 @@ impl Selector {
         match self.newest_manifest() {
             Ok(manifest) => self.of_manifest(manifest, None),
             Err(online) if can_go_offline(&online) => {
-                log::warn!("{}: {online}; going on with what the cache knows", self.fqrn);
-                self.offline(online)
+                let reason = online.to_string();
+                let selected = self.offline(online)?;
+                log::warn!("{}: {reason}; going on with what the cache knows", self.fqrn);
+                Ok(selected)
             }
             Err(error) => Err(error),
         }
@@ -167,12 +169,13 @@ impl Selector {
     /// The last revision verified here, or the one a breadcrumb of the official client names.
     pub(super) fn offline(&self, online: Error) -> Result<Selected, Error> {
         let reason = online.to_string();
+        let fqrn = || self.fqrn.to_string();
         let unmountable =
-            |offline: String| Error::Unmountable { fqrn: self.fqrn.to_string(), online: Box::new(online), offline };
+            |offline: String, online| Error::Unmountable { fqrn: fqrn(), online: Box::new(online), offline };
         match self.letters.load() {
             Ok(Some(evidence)) => match self.verify_evidence(&evidence) {
                 Ok(manifest) => self.of_manifest(manifest, Some(reason)),
-                Err(error) => Err(unmountable(format!("the letters in the cache: {error}"))),
+                Err(error) => Err(unmountable(format!("the letters in the cache: {error}"), online)),
             },
             Ok(None) => match self.letters.breadcrumb() {
                 Some(breadcrumb) if self.wanted == Wanted::Newest => {
@@ -187,9 +190,9 @@ impl Selector {
                     };
                     Ok(Selected { identity, manifest: None, offline: Some(reason) })
                 }
-                _ => Err(unmountable("the cache has never seen it".to_owned())),
+                _ => Err(Error::Unseen { fqrn: fqrn(), online: Box::new(online) }),
             },
-            Err(error) => Err(unmountable(error.to_string())),
+            Err(error) => Err(unmountable(error.to_string(), online)),
         }
     }
 
