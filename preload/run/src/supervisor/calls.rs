@@ -129,6 +129,10 @@ type Arguments = [u64; 6];
 /// No architecture has as many system calls.
 const MOST_NUMBERS: i32 = 1024;
 
+/// `setxattrat`, `getxattrat`, `listxattrat`, `removexattrat` (Linux 6.13), `file_getattr` and `file_setattr` (6.17): who
+/// uses them goes back to older calls where there are none.
+const NEWER: [i32; 6] = [463, 464, 465, 466, 468, 469];
+
 /// The numbers that come to us.
 pub(super) fn numbers() -> Vec<u32> {
     (0..MOST_NUMBERS).filter(|number| decode(*number, &[0; 6]).is_some()).map(|number| number as u32).collect()
@@ -169,7 +173,7 @@ macro_rules! table {
                     return Some($call);
                 }
             )*
-            None
+            NEWER.contains(&number).then_some(Call::Refuse { errno: libc::ENOSYS })
         }
     };
 }
@@ -257,12 +261,22 @@ table! {
     SYS_removexattr(a) => Alter { of: plain(a[0]) };
     SYS_lremovexattr(a) => Alter { of: link(a[0]) };
     SYS_fremovexattr(a) => Alter { of: Object::Descriptor(fd(a[0])) };
+    SYS_fanotify_mark(a) => Handle { of: marked(at(a[3], a[4]), a[1]) };
     SYS_io_uring_setup(a) => Refuse { errno: { let _ = a; libc::ENOSYS } };
 }
 
 /// `utimensat` and `futimesat` take a null path for the descriptor itself.
 fn times(at: At, flags: c_int) -> Object {
     if at.path == 0 { Object::Descriptor(at.dir) } else { Object::Path(at, flags) }
+}
+
+/// What `fanotify_mark` marks: the descriptor itself where there is no path.
+fn marked(at: At, flags: u64) -> Object {
+    const DONT_FOLLOW: u64 = 4;
+    match at.path {
+        0 => Object::Descriptor(at.dir),
+        _ => Object::Path(at, if flags & DONT_FOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 }),
+    }
 }
 
 /// `name_to_handle_at` does not follow a link unless it is told to.
