@@ -37,6 +37,9 @@ pub(crate) unsafe fn spelled<'p>(dir: c_int, path: *const c_char) -> Option<Cow<
 
 /// As [`spelled`], for an absolute path.
 pub(crate) fn spelled_absolute(path: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !session::may_concern(path) {
+        return None;
+    }
     if strip_mount_dir(session::mount_dir(), path).is_some() {
         return Some(Cow::Borrowed(path));
     }
@@ -59,7 +62,7 @@ pub(crate) unsafe fn behind_link(path: *const c_char) -> Option<Vec<u8>> {
 
 /// The virtual path behind the link of the kernel's with which `path` begins, and the rest of `path`.
 fn behind_link_of_kernel(path: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let len = link_of_kernel(path)?;
+    let len = link_of_kernel(path).filter(|_| session::is_made())?;
     let (link, rest) = path.split_at_checked(len)?;
     let link = CString::new(link).ok()?;
     let mut buf = [0; PATH_MAX + 1];
@@ -164,7 +167,7 @@ pub(crate) unsafe fn host_link(dir: c_int, path: *const c_char) -> Option<Vec<u8
     }
     // SAFETY: not null, so a C string by the caller's promise.
     let path = unsafe { CStr::from_ptr(path) }.to_bytes();
-    if path.is_empty() || path.len() > PATH_MAX {
+    if path.is_empty() || path.len() > PATH_MAX || !session::is_made() {
         return None;
     }
     let saved = errno::get();

@@ -25,6 +25,8 @@ static START: OnceLock<Start> = OnceLock::new();
 static VIEW: OnceLock<View> = OnceLock::new();
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
+const DEFAULT_MOUNT_DIR: &[u8] = b"/cvmfs";
+
 #[used]
 #[unsafe(link_section = ".init_array")]
 static ON_LOAD: extern "C" fn() = on_load;
@@ -33,6 +35,26 @@ extern "C" fn on_load() {
     note_process();
     inside::watch_forks();
     start();
+}
+
+/// Whether the session is made. Before that the memory allocator may be making itself, which looks at paths: what is
+/// native must then be passed on without an allocation.
+pub(crate) fn is_made() -> bool {
+    START.get().is_some()
+}
+
+/// Whether an absolute path can be ours, as far as this can be told without making the session.
+pub(crate) fn may_concern(path: &[u8]) -> bool {
+    if is_made() {
+        return true;
+    }
+    // SAFETY: C strings; nobody changes the environment before the program runs.
+    let given = unsafe {
+        let value = libc::getenv(c"CVMFS_MOUNT_DIR".as_ptr());
+        if value.is_null() { c"" } else { CStr::from_ptr(value) }
+    };
+    let mount_dir = given.to_bytes();
+    path.starts_with(if mount_dir.is_empty() { DEFAULT_MOUNT_DIR } else { mount_dir })
 }
 
 /// Takes note of this process's number, to tell a `vfork` child from it later.
@@ -46,25 +68,27 @@ pub(crate) fn is_own_process() -> bool {
 }
 
 fn start() -> &'static Start {
-    START.get_or_init(|| {
-        let value = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
-        if let Some(view) = value(cvmfs_helper::VIEW_VARIABLE) {
-            set_view(Path::new(&view));
-        }
-        let mut mount_dir = value("CVMFS_MOUNT_DIR").unwrap_or_else(|| "/cvmfs".into()).into_vec();
-        while mount_dir.len() > 1 && mount_dir.ends_with(b"/") {
-            mount_dir.pop();
-        }
-        Start {
-            mount_dir,
-            socket: value(cvmfs_helper::SOCKET_VARIABLE).map(PathBuf::from),
-            variables: std::env::vars_os()
-                .filter(|(name, _)| name.as_bytes().starts_with(b"CVMFS_"))
-                .filter_map(|(name, value)| entry(&name, &value))
-                .collect(),
-            library: own_file(),
-        }
-    })
+    START.get_or_init(|| inside::unhooked(make))
+}
+
+fn make() -> Start {
+    let value = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+    if let Some(view) = value(cvmfs_helper::VIEW_VARIABLE) {
+        set_view(Path::new(&view));
+    }
+    let mut mount_dir = value("CVMFS_MOUNT_DIR").map_or_else(|| DEFAULT_MOUNT_DIR.to_vec(), OsString::into_vec);
+    while mount_dir.len() > 1 && mount_dir.ends_with(b"/") {
+        mount_dir.pop();
+    }
+    Start {
+        mount_dir,
+        socket: value(cvmfs_helper::SOCKET_VARIABLE).map(PathBuf::from),
+        variables: std::env::vars_os()
+            .filter(|(name, _)| name.as_bytes().starts_with(b"CVMFS_"))
+            .filter_map(|(name, value)| entry(&name, &value))
+            .collect(),
+        library: own_file(),
+    }
 }
 
 fn entry(name: &OsStr, value: &OsStr) -> Option<CString> {
@@ -115,8 +139,7 @@ pub(crate) fn variables() -> Vec<CString> {
 
 /// The view, as far as it is known: nothing can lie in it before.
 pub(crate) fn view() -> Option<&'static View> {
-    start();
-    VIEW.get()
+    if is_made() { VIEW.get() } else { None }
 }
 
 /// Takes note of where the view is.
