@@ -206,6 +206,56 @@ fn git_reads_a_work_tree() {
     });
 }
 
+/// "A repository that no server has is absent": programs look for their files in every directory above.
+#[test]
+fn a_repository_that_no_server_has_is_absent_and_nothing_is_said() {
+    in_every_mode(|| {
+        let small = cvmfs_tests::fixtures::repository("small.test.example");
+        let mut options = small.options();
+        options[0].1 = format!("file://{}/@fqrn@", small.web_root.parent().unwrap().display());
+        let user = User::with(options);
+        let out = user.run("stat").args(["/cvmfs/package.json", "/cvmfs/go.work/src"]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(said.matches("No such file or directory").count(), 2, "{said}");
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert_ne!(user.sh(&format!("ls {SMALL}")), "");
+    });
+}
+
+/// "Nothing of this reaches the cache's file": not by calls of newer kernels either.
+#[test]
+fn calls_that_few_programs_know_are_answered() {
+    for mode in common::modes::modes_for_static() {
+        let script = format!(
+            r#"
+import ctypes, os, errno
+call = ctypes.CDLL(None, use_errno=True).syscall
+path, fd = b'{DEMO}/README.txt', os.open('{DEMO}/README.txt', os.O_RDONLY)
+def fails(*arguments):
+    ctypes.set_errno(0)
+    return call(*arguments), ctypes.get_errno()
+value = (ctypes.c_uint64 * 2)(ctypes.addressof(ctypes.create_string_buffer(b'x')), 1)
+for number in 463, 464, 465, 466, 468, 469:
+    assert fails(number, -100, path, 0, b'user.x', value, 16) == (-1, errno.ENOSYS), number
+    assert fails(number, fd, b'', 0x1000, b'user.x', value, 16) == (-1, errno.ENOSYS), number
+mark, group = 301, fails(300, 0x200, 0)[0]
+if group >= 0:
+    assert fails(mark, group, 1, ctypes.c_uint64(0x20), -100, path) == (-1, errno.EOPNOTSUPP)
+    assert fails(mark, group, 1, ctypes.c_uint64(0x20), fd, None) == (-1, errno.EOPNOTSUPP)
+print('done')"#
+        );
+        let user = demo();
+        let Some(python) = require_tool("python3") else { return };
+        assert_eq!(
+            text(user.run_in(mode, python).args(["-c", &script])),
+            "done
+",
+            "--mode={}",
+            mode.name
+        );
+    }
+}
+
 /// "A file made of chunks is put together when it is first opened."
 #[test]
 fn large_files_are_read_in_any_order() {
