@@ -10,10 +10,14 @@
 //! | [`commit`] | history, reflog, manifest |
 //! | [`mkfs`] | the first revision |
 //! | [`tags`], [`transaction`] | names of revisions; keeping others away |
+//! | [`catalogs`] | the catalogs of published revisions, and the objects they name |
+//! | [`check`] | is everything there, and right? |
 //! | [`command`] | the command line |
 //!
 //! All formats are written and read in `libcvmfs`.
 
+pub mod catalogs;
+pub mod check;
 pub mod command;
 pub mod commit;
 pub mod draft;

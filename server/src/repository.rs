@@ -98,6 +98,11 @@ impl Repository {
         self.receive(name, Decoder::new(expected, Vec::new()))
     }
 
+    /// Reads an object to its end and compares it with what is expected, without keeping it.
+    pub fn examine(&self, expected: Expected) -> Result<()> {
+        self.receive(&expected.name, Decoder::new(expected, io::sink())).map(drop)
+    }
+
     fn receive<W: Output>(&self, name: &ObjectName, mut decoder: Decoder<'_, W>) -> Result<W> {
         let path = object_path(name);
         let mut sink = Sink { decoder: &mut decoder, refused: None };

@@ -1,7 +1,7 @@
 //! The statistics counters of a catalog.
 
-use cvmfs_index::Index;
 use cvmfs_index::format::{COUNTER_COUNT, COUNTERS};
+use cvmfs_index::{EntryKind, Index, NestedKind};
 use std::collections::HashMap;
 
 /// One set of counters, in the order of [`Counters::iter`].
@@ -12,6 +12,41 @@ impl Counters {
     /// From all values, in the order of [`Counters::iter`].
     pub(super) fn new(values: [i64; COUNTERS.len()]) -> Counters {
         Counters(values)
+    }
+
+    /// Counts what is in a catalog, as its publisher should have done: the counters of the catalog alone.
+    pub fn counted(index: &Index<'_>) -> Counters {
+        let mut counts: HashMap<&str, i64> = HashMap::new();
+        let mut add = |name, value: i64| {
+            let count = counts.entry(name).or_insert(0);
+            *count = count.saturating_add(value);
+        };
+        add("nested", index.all_nested().filter(|nested| nested.kind() == NestedKind::Nested).count() as i64);
+        for entry in index.entries() {
+            let size = i64::try_from(entry.size()).unwrap_or(i64::MAX);
+            match entry.kind() {
+                EntryKind::Regular => {
+                    add("regular", 1);
+                    add("file_size", size);
+                    if entry.is_chunked() {
+                        add("chunked", 1);
+                        add("chunks", i64::from(entry.chunks().len()));
+                        add("chunked_size", size);
+                    }
+                    if entry.is_external() {
+                        add("external", 1);
+                        add("external_file_size", size);
+                    }
+                }
+                EntryKind::Symlink => add("symlink", 1),
+                EntryKind::Directory => add("dir", 1),
+                _ => add("special", 1),
+            }
+            if !entry.xattr_blob().is_empty() {
+                add("xattr", 1);
+            }
+        }
+        Counters(COUNTERS.map(|name| counts.get(name).copied().unwrap_or(0)))
     }
 
     /// Both summed.

@@ -1,6 +1,6 @@
 //! What can be asked for.
 
-use super::{diff, generate, mkfs, publish, tag, transaction};
+use super::{check, diff, generate, mkfs, publish, tag, transaction};
 use crate::keys::KeyFiles;
 use crate::repository::Repository;
 use anyhow::Result;
@@ -63,6 +63,8 @@ pub enum Command {
     Rollback(tag::RollbackArgs),
     /// Compare two revisions
     Diff(diff::DiffArgs),
+    /// Look whether everything is there that clients may ask for, and right
+    Check(check::CheckArgs),
     /// Write manual pages or shell completions into a directory
     #[command(hide = true)]
     Generate(generate::GenerateArgs),

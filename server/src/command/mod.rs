@@ -1,9 +1,12 @@
 //! The command line.
 
 pub mod args;
+pub mod check;
 pub mod diff;
 pub mod generate;
 pub mod mkfs;
+pub mod place;
+pub mod progress;
 pub mod publish;
 pub mod tag;
 pub mod transaction;
@@ -44,6 +47,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Mkfs(args) => mkfs::mkfs(cli, args),
         Command::Resign(args) => mkfs::resign(cli, args),
         Command::Publish(args) => publish::run(cli, args),
+        Command::Check(args) => check::run(cli, args),
         Command::Generate(args) => generate::run(args),
     }?;
     Ok(ExitCode::SUCCESS)

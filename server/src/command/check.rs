@@ -1,0 +1,61 @@
+//! `check`.
+
+use super::args::Cli;
+use super::place::PublicPlace;
+use crate::check::{self, Report, Settings};
+use anyhow::{Result, bail};
+use clap::Args;
+use indicatif::HumanBytes;
+
+/// What `check` takes.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    place: PublicPlace,
+    /// Look at all revisions that have a tag, not only at the newest
+    #[arg(long)]
+    all_tags: bool,
+    /// Read every object: its hash, its compression, its size
+    #[arg(long)]
+    read_data: bool,
+    /// Threads that look at objects; by default one for each processor
+    #[arg(long, short = 'j', value_name = "N")]
+    threads: Option<usize>,
+}
+
+/// Runs `check`; damage is an error.
+pub fn run(cli: &Cli, args: &CheckArgs) -> Result<()> {
+    let repository = args.place.open()?;
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let settings = Settings { all_tags: args.all_tags, read_data: args.read_data, threads };
+    let bar = super::progress::spinner(cli);
+    let report = check::check(&repository, settings, &mut |report: &Report| {
+        bar.set_message(format!("{} catalogs, {} objects", report.catalogs, report.objects));
+        bar.tick();
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    if cli.json {
+        let mut told = serde_json::to_value(&report)?;
+        if let Some(told) = told.as_object_mut() {
+            told.insert("fqrn".to_owned(), repository.fqrn.as_str().into());
+            told.insert("clean".to_owned(), report.is_clean().into());
+        }
+        println!("{told}");
+    } else {
+        for finding in &report.findings {
+            println!("{}: {}", finding.place, finding.problem);
+        }
+        if !cli.quiet && report.is_clean() {
+            let Report { revision, catalogs, entries, objects, bytes, .. } = report;
+            let bytes = HumanBytes(bytes);
+            println!(
+                "revision {revision}: {catalogs} catalogs, {entries} entries, {objects} objects, {bytes}: all good"
+            );
+        }
+    }
+    match report.findings.len() {
+        0 => Ok(()),
+        count => bail!("{} is damaged: {count} findings", repository.fqrn),
+    }
+}
