@@ -117,9 +117,9 @@ def catalog(name, size, mountpoint, above):
     """Checks a catalog and all below; returns its counters, own and below summed."""
     db = database(name, "C", size)
     rows = lambda query, *values: db.execute(query, values).fetchall()
-    properties = {k.decode(): v.decode() for k, v in rows("SELECT * FROM properties")}
+    properties = {k.decode(): v.decode("latin1") for k, v in rows("SELECT * FROM properties")}
     need(properties["schema"] == "2.5" and properties["schema_revision"] == "7", "schema", properties)
-    need(properties.get("root_prefix", "").encode() == mountpoint, "root prefix", properties)
+    need(properties.get("root_prefix", "").encode("latin1") == mountpoint, "root prefix", properties)
     need(int(properties["last_modified"]) > 0 and "previous_revision" in properties, properties)
     if not mountpoint:
         need(properties["revision"] == fields["S"] and properties["TTL"] == fields["D"], properties, fields)

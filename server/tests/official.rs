@@ -220,6 +220,7 @@ fn republish(fqrn: &str, hash: &str, compression: Compression, external: bool) {
         force: false,
         branch: None,
         automatic_tag: None,
+        automatic_catalogs: None,
     };
     let fqrn: libcvmfs::fqrn::Fqrn = FQRN.parse().unwrap();
     let keys = KeyFiles::new(&fqrn, &published.keys(), None);

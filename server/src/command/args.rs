@@ -50,7 +50,7 @@ pub enum Command {
     /// Sign the whitelist again
     Resign(mkfs::ResignArgs),
     /// Publish a new revision
-    Publish(publish::PublishArgs),
+    Publish(Box<publish::PublishArgs>),
     /// Keep other publishers away until 'publish' or 'abort'
     Transaction(transaction::TransactionArgs),
     /// Begin a transaction on a branch

@@ -1,6 +1,7 @@
 //! `publish`.
 
 use super::args::{Cli, Place};
+use crate::draft::Weights;
 use crate::publish::{self, Order, Outcome, Settings, Summary};
 use crate::repository::Repository;
 use crate::source::{self, Owners, Reading};
@@ -44,6 +45,10 @@ pub struct PublishArgs {
     /// Describe the new tag
     #[arg(long, value_name = "TEXT", requires = "tag", default_value = "", hide_default_value = true)]
     description: String,
+    /// Divide catalogs with more than MAX entries, into parts of at least MIN
+    #[arg(long, value_name = "MAX,MIN", num_args = 0..=1, require_equals = true, default_missing_value = "100000,1000",
+          value_parser = weights)]
+    auto_catalogs: Option<Weights>,
     /// Name the new revision by its time too, and forget such names after so many days
     #[arg(long, value_name = "DAYS")]
     auto_tag: Option<u64>,
@@ -115,6 +120,14 @@ fn chunk_sizes(text: &str) -> Result<ChunkChoice, String> {
     }
 }
 
+fn weights(text: &str) -> Result<Weights, String> {
+    let numbers = text.split_once(',').and_then(|(max, min)| Some((max.parse().ok()?, min.parse().ok()?)));
+    match numbers {
+        Some((max, min)) if 0 < min && min < max => Ok(Weights { max, min }),
+        _ => Err("expected two numbers of entries, the larger one first".to_owned()),
+    }
+}
+
 /// A path of a repository as it is kept: absolute, without dots and a trailing slash; the root is empty.
 fn repository_path(path: &std::path::Path) -> Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt as _;
@@ -173,6 +186,7 @@ impl PublishArgs {
             force: self.force,
             branch: self.branch.clone().map(|name| Branch { name, from: self.from.clone() }),
             automatic_tag: self.auto_tag,
+            automatic_catalogs: self.auto_catalogs,
         })
     }
 }

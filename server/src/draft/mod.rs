@@ -3,10 +3,12 @@
 //!
 //! Nothing here grows with the number of entries: rows are in the files, and of those only a few are open at a time.
 
+mod balance;
 mod finish;
 mod nest;
 mod remove;
 
+pub use balance::Weights;
 pub use finish::{Finished, Stamp};
 
 use crate::repository::Repository;
@@ -88,9 +90,10 @@ impl<'r> Draft<'r> {
         let file = self.new_file();
         self.repository.fetch(&ObjectName::new(hash, ObjectKind::Catalog), &file)?;
         let writer = CatalogWriter::open(&file)?;
-        let prefix = writer.property("root_prefix")?.unwrap_or_default();
-        if prefix.as_bytes() != mountpoint {
-            bail!("catalog {hash} at '{}' belongs at '{prefix}'", mountpoint.escape_ascii());
+        let prefix = writer.root_prefix()?;
+        if prefix != mountpoint {
+            let (mountpoint, prefix) = (mountpoint.escape_ascii(), prefix.escape_ascii());
+            bail!("catalog {hash} at '{mountpoint}' belongs at '{prefix}'");
         }
         let statistics = writer.statistics()?;
         let revision = writer.property("revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -9,7 +9,7 @@ pub use entry::{Attributes, Kind};
 pub use publication::{Publication, Settings, Summary, Watch};
 
 use crate::commit::{self, Revision};
-use crate::draft::{Draft, Finished, Stamp};
+use crate::draft::{Draft, Finished, Stamp, Weights};
 use crate::repository::Repository;
 use crate::source::Source;
 use crate::tags;
@@ -35,6 +35,8 @@ pub struct Order<'s> {
     pub force: bool,
     /// The branch to publish to; `None` is the trunk. A revision of a branch needs a tag.
     pub branch: Option<Branch>,
+    /// Catalogs that grow too large are divided.
+    pub automatic_catalogs: Option<Weights>,
     /// Days for which the new revision keeps a tag of its own.
     pub automatic_tag: Option<u64>,
 }
@@ -114,6 +116,9 @@ pub fn publish(
     publication.apply_dirtab()?;
     if order.replace {
         publication.sweep(&order.into)?;
+    }
+    if let Some(weights) = &order.automatic_catalogs {
+        publication.balance(weights)?;
     }
     let (draft, summary) = publication.finish()?;
     let mut fields = head.fields().clone();

@@ -2,13 +2,15 @@
 
 use super::entry::{Attributes, Kind};
 use super::pipeline::{Piece, Pipeline, Stored};
-use crate::draft::{self, Draft};
+use crate::draft::{self, Draft, Weights};
 use crate::repository::Repository;
+use crate::source::Graft;
+use crate::storage::{Body, Put};
 use anyhow::{Context as _, Result, bail};
 use libcvmfs::catalog::write::{ChunkRow, Flags, PathSet, Row};
 use libcvmfs::hash::PathHash;
 use libcvmfs::object::chunk::{ChunkSizes, Cutter};
-use libcvmfs::object::encode::Encoding;
+use libcvmfs::object::encode::{Encoder, Encoding};
 use libcvmfs::object::{Compression, ObjectKind, ObjectName};
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -17,6 +19,8 @@ use tempfile::TempDir;
 
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
+/// Most bytes of a file that is to stay whole and goes through the workers.
+const WHOLE_LIMIT: usize = 16 << 20;
 
 /// How contents are published.
 #[derive(Debug, Clone, Copy)]
@@ -317,10 +321,30 @@ impl<'r, 'w> Publication<'r, 'w> {
                 offset += size;
             }
             piece.extend_from_slice(rest);
+            if cutter.is_none() && piece.len() > WHOLE_LIMIT {
+                return self.store_whole(number, piece, content);
+            }
         }
         let kind = if offset == 0 { ObjectKind::File } else { ObjectKind::Partial };
         self.send(Piece { file: number, offset, kind, bytes: piece })?;
         Ok(total)
+    }
+
+    /// Stores a large file that is to stay whole: here and now, for it does not fit into memory.
+    fn store_whole(&mut self, number: u64, start: Vec<u8>, content: &mut dyn Read) -> Result<u64> {
+        let mut staged = self.repository.storage.staging()?;
+        let bytes = start.as_slice().chain(content);
+        let encoded = Encoder::new(self.settings.encoding).reader(bytes, &mut staged)?;
+        self.summary.bytes_read += encoded.plain.saturating_sub(WHOLE_LIMIT as u64);
+        let name = ObjectName::new(encoded.hash, ObjectKind::File);
+        if !self.settings.external && self.repository.storage.put_object(&name, Body::File(staged))? == Put::New {
+            self.summary.bytes_stored += encoded.stored;
+            self.summary.objects_stored += 1;
+        }
+        if let Some(pending) = self.pending.get_mut(&number) {
+            pending.whole = Some(encoded.hash.digest);
+        }
+        Ok(encoded.plain)
     }
 
     fn send(&mut self, piece: Piece) -> Result<()> {
@@ -386,6 +410,31 @@ impl<'r, 'w> Publication<'r, 'w> {
         Ok(())
     }
 
+    /// Adds a regular file whose content is described and not read.
+    pub fn graft(&mut self, path: &[u8], attributes: &Attributes, graft: &Graft) -> Result<()> {
+        if draft::is_reserved(path) {
+            return Ok(());
+        }
+        self.settle(path)?;
+        self.note(path)?;
+        self.ensure_parents(path)?;
+        let mut row = attributes.row(&Kind::File(graft.size), path, self.settings.nanoseconds);
+        let hash = graft.whole.or(graft.chunks.first().map(|(_, hash)| *hash));
+        let Some(hash) = hash else { bail!("a graft without content") };
+        row.flags |= Flags::of_content(hash.algorithm, graft.compression);
+        row.flags |= if self.settings.external { Flags::EXTERNAL } else { 0 };
+        row.digest = graft.whole.map(|hash| hash.digest);
+        let ends = graft.chunks.iter().skip(1).map(|(offset, _)| *offset).chain([graft.size]);
+        let chunks: Vec<ChunkRow> = graft
+            .chunks
+            .iter()
+            .zip(ends)
+            .map(|((offset, hash), end)| ChunkRow { offset: *offset, size: end - offset, digest: hash.digest })
+            .collect();
+        row.flags |= if chunks.is_empty() { 0 } else { Flags::CHUNKED };
+        self.draft.put(path, row, &chunks).map(drop)
+    }
+
     /// Gives the file `of` another name. In another directory it becomes a file of its own with the same content.
     pub fn hard_link(&mut self, path: &[u8], of: &[u8]) -> Result<()> {
         if path == of {
@@ -440,6 +489,22 @@ impl<'r, 'w> Publication<'r, 'w> {
             _ => Attributes::plain(0o644, self.settings.now),
         };
         self.file(vec![path.to_vec()], &attributes, &mut { content })
+    }
+
+    /// Divides catalogs that have become too large.
+    pub(super) fn balance(&mut self, weights: &Weights) -> Result<()> {
+        self.settle_all()?;
+        let mut encoding = self.settings.encoding;
+        if self.settings.external {
+            // The markers are nowhere else.
+            encoding.compression = Compression::Zlib;
+        }
+        let mut marker = Attributes::plain(0o644, self.settings.now).row(&Kind::File(0), b"", false);
+        marker.flags |= Flags::of_content(encoding.algorithm, encoding.compression);
+        let mut empty = Vec::new();
+        let encoded = Encoder::new(encoding).bytes(b"", &mut empty)?;
+        self.repository.storage.put_object(&ObjectName::new(encoded.hash, ObjectKind::File), Body::Bytes(empty))?;
+        self.draft.balance(weights, &marker, encoded.hash)
     }
 
     /// Ends the sources and gives the draft back.

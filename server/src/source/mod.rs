@@ -1,10 +1,14 @@
 //! Where entries come from.
 
 mod archive;
+mod graft;
+mod image;
 mod owners;
 mod tree;
 
 pub use archive::Archive;
+pub use graft::Graft;
+pub use image::Image;
 pub use owners::Owners;
 pub use tree::Tree;
 
@@ -27,12 +31,15 @@ pub struct Reading {
     pub skip_unreadable: bool,
 }
 
-/// Opens the source that a command line names: a directory, an archive, or an archive from the standard input (`-`).
+/// Opens the source that a command line names: a directory, an image, an archive, or an archive from the standard input (`-`).
 pub fn open(place: &Path, reading: &Reading) -> Result<Box<dyn Source>> {
     if place == Path::new("-") {
         return Ok(Box::new(Archive::new("standard input", std::io::stdin(), reading.clone())));
     }
     let metadata = std::fs::metadata(place).with_context(|| place.display().to_string())?;
+    if metadata.is_dir() && Image::is_image(place) {
+        return Ok(Box::new(Image::open(place, reading.clone())?));
+    }
     if metadata.is_dir() {
         return Ok(Box::new(Tree::open(place, reading.clone())?));
     }

@@ -1,5 +1,6 @@
 //! A directory tree of this machine.
 
+use super::graft::{self, Graft};
 use super::{Reading, Source};
 use crate::draft::MARKER;
 use crate::publish::{Attributes, Kind, Publication};
@@ -9,6 +10,7 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -69,7 +71,18 @@ impl Walk<'_, '_, '_, '_> {
                 groups.entry((stat.st_dev, stat.st_ino)).or_default().push(number);
             }
         }
+        let grafted =
+            |name: &[u8]| names.iter().any(|other| other.name.as_bytes().strip_prefix(graft::PREFIX) == Some(name));
+        let has_grafts = names.iter().any(|name| name.name.as_bytes().starts_with(graft::PREFIX));
         for (number, Name { name, stat }) in names.iter().enumerate() {
+            if has_grafts && grafted(name.as_bytes()) {
+                continue;
+            }
+            if let Some(of) = name.as_bytes().strip_prefix(graft::PREFIX).filter(|of| !of.is_empty()) {
+                let like = names.iter().find(|other| other.name.as_bytes() == of && is_regular(&other.stat));
+                self.graft(directory, name, like.map_or(stat, |like| &like.stat), &[path, b"/", of].concat())?;
+                continue;
+            }
             let below = [path, b"/", name.as_bytes()].concat();
             match stat.st_mode & 0o170000 {
                 0o040000 => self.sub_directory(directory, name, stat, &below)?,
@@ -150,6 +163,22 @@ impl Walk<'_, '_, '_, '_> {
                 done
             }
         }
+    }
+
+    /// Adds the file that `name` describes, with the attributes in `stat`.
+    fn graft(&mut self, above: &OwnedFd, name: &CString, stat: &Stat, path: &[u8]) -> Result<()> {
+        let attributes = self.attributes(above, name.as_bytes(), stat);
+        let read = || -> Result<Graft> {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file =
+                rustix::fs::openat(above, name.as_c_str(), flags, Mode::empty()).map_err(std::io::Error::from)?;
+            let mut text = Vec::new();
+            File::from(file).take(graft::LIMIT).read_to_end(&mut text)?;
+            Graft::parse(&text)
+        };
+        let shown = || self.here.join(OsStr::from_bytes(name.as_bytes())).display().to_string();
+        let graft = read().with_context(shown)?;
+        self.publication.graft(path, &attributes, &graft)
     }
 
     fn other(&mut self, above: &OwnedFd, name: &CString, stat: &Stat, path: &[u8], type_bits: u32) -> Result<()> {

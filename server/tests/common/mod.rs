@@ -7,6 +7,8 @@
     reason = "shared by several tests, in which what cannot be done fails"
 )]
 
+pub mod tree;
+
 use cvmfs_tests::fixtures::RepositoryFixture;
 use cvmfs_tests::mount::Mount;
 use std::path::{Path, PathBuf};

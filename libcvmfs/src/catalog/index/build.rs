@@ -60,7 +60,7 @@ struct Builder<'c> {
 impl<'c> Builder<'c> {
     fn new(catalog: &'c SqliteCatalog, hash: &ContentHash) -> Result<Builder<'c>, CatalogError> {
         let (mut dropped, mut repaired) = (Repairs::default(), Repairs::default());
-        let root = PathHash::of(catalog.root_prefix().as_bytes());
+        let root = PathHash::of(catalog.root_prefix());
         let scan = Scan::read(catalog, root, &mut dropped, &mut repaired)?;
         let chunk_table = ChunkTable::read(catalog, &mut dropped)?;
         Ok(Builder {
@@ -157,7 +157,7 @@ impl<'c> Builder<'c> {
             flags: if catalog.is_volatile() { HEADER_VOLATILE } else { 0 },
             strings_len: 0,
             // The limit on the length of SQL values keeps all of them far below 4 GiB.
-            root_prefix_at: self.add_string(prefix.as_bytes())?,
+            root_prefix_at: self.add_string(prefix)?,
             root_prefix_len: prefix.len() as u32,
             membership_at: self.add_string(membership.as_bytes())?,
             membership_len: membership.len() as u32,
@@ -175,7 +175,7 @@ impl<'c> Builder<'c> {
 
     /// Puts the tree into the image, directory by directory from the root: what hangs below nothing is never met.
     fn entries(&mut self) -> Result<(), CatalogError> {
-        let prefix = self.catalog.root_prefix().as_bytes();
+        let prefix = self.catalog.root_prefix();
         let root_hash = PathHash::of(prefix);
         let (by_parent, starts) = self.rows_by_parent();
         let root = self.scan.rows.iter().position(|row| {
@@ -379,7 +379,7 @@ impl<'c> Builder<'c> {
             names.push(&self.strings[start..start + usize::from(record.name_len)]);
             at = record.parent;
         }
-        let mut path = self.catalog.root_prefix().as_bytes().to_vec();
+        let mut path = self.catalog.root_prefix().to_vec();
         for name in names.into_iter().rev() {
             path.push(b'/');
             path.extend_from_slice(name);

@@ -7,6 +7,7 @@ use super::statistics::Statistics;
 use crate::database::{Database, text};
 use crate::hash::ContentHash;
 use rusqlite::Row;
+use rusqlite::types::ValueRef;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -18,6 +19,7 @@ pub struct SqliteCatalog {
     database: Database,
     schema: Schema,
     properties: HashMap<String, String>,
+    root_prefix: Vec<u8>,
     statistics: Statistics,
 }
 
@@ -36,9 +38,18 @@ impl SqliteCatalog {
                 Ok(())
             })?;
         }
-        let catalog = SqliteCatalog { database, schema, properties, statistics: Statistics::from_rows(&counters) };
-        if !is_prefix(catalog.root_prefix().as_bytes()) {
-            let found = catalog.root_prefix().escape_debug().take(200).collect();
+        // A path, and so not always text.
+        let mut root_prefix = Vec::new();
+        database.rows("SELECT value FROM properties WHERE key = 'root_prefix'", |row| {
+            if let ValueRef::Text(bytes) | ValueRef::Blob(bytes) = row.get_ref(0)? {
+                root_prefix = bytes.to_vec();
+            }
+            Ok(())
+        })?;
+        let statistics = Statistics::from_rows(&counters);
+        let catalog = SqliteCatalog { database, schema, properties, root_prefix, statistics };
+        if !is_prefix(catalog.root_prefix()) {
+            let found = catalog.root_prefix().escape_ascii().take(200).map(char::from).collect();
             return Err(CatalogError::RootPrefix { path: path.to_owned(), found });
         }
         Ok(catalog)
@@ -59,8 +70,8 @@ impl SqliteCatalog {
     }
 
     /// The path of the catalog's root inside the repository: empty for a root catalog.
-    pub fn root_prefix(&self) -> &str {
-        self.property("root_prefix").unwrap_or("")
+    pub fn root_prefix(&self) -> &[u8] {
+        &self.root_prefix
     }
 
     /// The repository revision at which the catalog was written.

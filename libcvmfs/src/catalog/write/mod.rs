@@ -140,6 +140,12 @@ impl CatalogWriter {
         run().map_err(|source| self.failed(source))
     }
 
+    /// The path of the catalog's root inside the repository, which need not be text; empty for a root catalog.
+    pub fn root_prefix(&self) -> Result<Vec<u8>, WriteError> {
+        let statement = "SELECT CAST(value AS BLOB) FROM properties WHERE key = 'root_prefix'";
+        Ok(self.query(statement, [], |row| row.get::<_, Option<Vec<u8>>>(0))?.pop().flatten().unwrap_or_default())
+    }
+
     /// Sets a property.
     pub fn set_property(&self, key: &str, value: impl AsRef<[u8]>) -> Result<(), WriteError> {
         let statement = "INSERT INTO properties (key, value) VALUES (?1, ?2)
