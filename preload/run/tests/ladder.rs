@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::native::is_root;
 use common::{DEMO, User, compile, output, program, text};
 use std::process::Command;
 
@@ -62,6 +63,28 @@ fn without_ptrace_files_can_still_be_read() {
     let out = command.output().unwrap();
     assert_eq!(out.status.code(), Some(126));
     assert!(String::from_utf8_lossy(&out.stderr).contains("ptrace is forbidden"), "{out:?}");
+}
+
+/// "A program that does not let itself be looked at goes on in the kernel, without `/cvmfs`."
+#[test]
+fn a_program_that_must_not_be_looked_at_is_left_alone() {
+    let user = demo();
+    std::fs::create_dir(user.home.path().join("kinds")).unwrap();
+    let Some(program) = compile(&user, "kinds/seccomp.c", &[]) else { return };
+    for mode in ["--mode=full", "--mode=shim"] {
+        let mut command = if is_root() {
+            // Root may look at everything.
+            let run = user.open_to_others();
+            let mut command = user.command(std::path::Path::new("setpriv"));
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(run);
+            command.env_remove("CVMFS_RUN_LIBRARY").env_remove("CVMFS_RUN_PROGRAM");
+            command
+        } else {
+            user.plain(&[])
+        };
+        let out = text(command.args([mode, "--demo", "--"]).arg(&program).args(["/etc/passwd", "/bin/true"]));
+        assert!(out.contains("undumpable: 64 bytes, status 0"), "{mode}: {out}");
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl From<anyhow::Error> for NotRun {
 }
 
 /// Runs the program with these variables added, and tells its exit status. With `needs_all` it is not run where not
-/// everything can be served.
+/// everything can be served, and never where nothing can.
 pub(crate) fn run(
     supervisor: Supervisor,
     environment: &[(OsString, OsString)],
@@ -197,9 +197,9 @@ fn supervise_program(
         }
         Err(_) => return 1,
     };
-    if let Err(Errno(errno)) = may_look_into(program)
-        && needs_all
-    {
+    let looked = may_look_into(program);
+    let allowed = if needs_all { looked.and_then(|()| may_redirect(program as u32)) } else { looked };
+    if let Err(Errno(errno)) = allowed {
         // It waits for us, and has done nothing yet.
         // SAFETY: a child of ours that has not been waited for.
         unsafe {
@@ -297,13 +297,11 @@ fn start_program(
     i32::from(supervise::execute(command))
 }
 
-/// Whether the memory of the program can be read and its calls can be redirected.
+/// Whether the memory of the program can be read: without that nothing can be answered.
 fn may_look_into(program: i32) -> Result<(), Errno> {
     static ANYTHING: u64 = 0;
-    let tid = program as u32;
     // It is a copy of this process.
-    Memory(tid).word(std::ptr::from_ref(&ANYTHING) as u64)?;
-    may_redirect(tid)
+    Memory(program as u32).word(std::ptr::from_ref(&ANYTHING) as u64).map(drop)
 }
 
 fn become_reaper() {

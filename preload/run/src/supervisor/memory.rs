@@ -52,8 +52,9 @@ impl Memory {
         }
     }
 
+    /// `EPERM`, whatever the kernel says, if the process may not be looked at.
     fn file(self, write: bool) -> Result<File, Errno> {
-        Ok(File::options().read(true).write(write).open(format!("/proc/{}/mem", self.0))?)
+        File::options().read(true).write(write).open(format!("/proc/{}/mem", self.0)).map_err(|_| Errno(libc::EPERM))
     }
 
     /// The C string at `address`, without its NUL, at most `room` bytes with it.
