@@ -100,3 +100,37 @@ fn deep_trees_and_large_directories() {
     repository.publish(&[text(&root)]);
     assert_same(&root, &repository);
 }
+
+#[test]
+#[ignore = "takes minutes: part of ci/full"]
+fn soak_a_huge_sparse_file_and_a_directory_of_a_hundred_thousand_entries() {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    let repository = Published::new(&[]);
+    let root = repository.dir.path().join("tree");
+    let large = root.join("large");
+    fs::create_dir_all(&large).unwrap();
+    for number in 0..100_000 {
+        fs::write(large.join(format!("file{number:06}")), format!("{}", number % 1000)).unwrap();
+    }
+    let mut sparse = fs::File::create(root.join("sparse")).unwrap();
+    sparse.set_len(3 << 30).unwrap();
+    for offset in [0, 1 << 30, (3 << 30) - 5] {
+        sparse.seek(SeekFrom::Start(offset)).unwrap();
+        sparse.write_all(b"there").unwrap();
+    }
+    let told = repository.publish(&[text(&root)]);
+    assert_eq!(told["summary"]["files_read"], 100_001, "{told}");
+    let total = repository.check()["total"].clone();
+    assert_eq!((&total["regular"], &total["chunked"]), (&100_001.into(), &1.into()));
+    let mount = repository.mount().client();
+    assert_eq!(mount.list("/large").unwrap().len(), 100_000);
+    assert_eq!(mount.read("/large/file054321").unwrap(), b"321");
+    let read = |offset: u64| {
+        let mut file = mount.node("/sparse").unwrap().open().unwrap();
+        file.seek(SeekFrom::Start(offset)).unwrap();
+        let mut bytes = [1; 5];
+        std::io::Read::read_exact(&mut file, &mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!([read(0), read(1 << 30), read((3 << 30) - 5), read(2 << 30)], [*b"there", *b"there", *b"there", [0; 5]]);
+}

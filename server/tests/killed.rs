@@ -9,9 +9,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often a publisher is killed; more with `CVMFS_TESTS_KILLS`.
+/// How often a publisher is killed.
 fn kills() -> u64 {
-    std::env::var("CVMFS_TESTS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+    std::env::var("CVMFS_TESTS_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
 fn tree(root: &Path, round: u64) {
