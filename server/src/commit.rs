@@ -6,7 +6,8 @@ use anyhow::Result;
 use libcvmfs::hash::ContentHash;
 use libcvmfs::history::{History, Tag};
 use libcvmfs::object::{ObjectKind, ObjectName};
-use libcvmfs::trust::{ManifestFields, VerifiedManifest};
+use libcvmfs::reflog::Reflog;
+use libcvmfs::trust::{Certificate, ManifestFields, PrivateKey, VerifiedManifest};
 
 /// The tag of the newest revision.
 pub const TRUNK: &str = "trunk";
@@ -56,9 +57,48 @@ pub fn publish(
     before: Option<&VerifiedManifest>,
     revision: Revision,
 ) -> Result<ManifestFields> {
-    let Revision { mut fields, mut history } = revision;
+    let Revision { mut fields, history } = revision;
     let algorithm = fields.root_catalog.algorithm;
-    let now = fields.timestamp.unwrap_or_else(libcvmfs::trust::unix_now);
+    let signer = signer(repository)?;
+    fields.name = Some(repository.fqrn.to_string());
+    fields.certificate = Some(repository.put(ObjectKind::Certificate, signer.1.as_bytes(), algorithm)?.hash);
+    put_history(repository, before, &mut fields, history)?;
+    // Names must not be on disk before what they name.
+    repository.storage.sync()?;
+    conclude(repository, fields, repository.reflog()?, &signer.0)
+}
+
+/// Publishes the newest revision again with fewer tags, or with a reflog that `knows` fewer objects. Nothing happens if both
+/// are as they were. The caller holds the lock.
+pub fn republish(
+    repository: &Repository,
+    before: &VerifiedManifest,
+    history: Option<History>,
+    knows: &dyn Fn(&ObjectName) -> bool,
+) -> Result<ManifestFields> {
+    let mut fields = before.fields().clone();
+    let mut reflog = repository.reflog()?;
+    let forgotten: Vec<ObjectName> = reflog.objects().map(|(name, _)| name).filter(|name| !knows(name)).collect();
+    // Somebody was killed between reflog and manifest.
+    let is_announced = repository.reflog_hash(fields.root_catalog.algorithm)? == before.reflog();
+    if history.is_none() && forgotten.is_empty() && is_announced {
+        return Ok(fields);
+    }
+    let (key, certificate) = signer(repository)?;
+    fields.certificate =
+        Some(repository.put(ObjectKind::Certificate, certificate.as_bytes(), fields.root_catalog.algorithm)?.hash);
+    if let Some(history) = history {
+        put_history(repository, Some(before), &mut fields, history)?;
+    }
+    for name in &forgotten {
+        reflog.remove(name);
+    }
+    repository.storage.sync()?;
+    conclude(repository, fields, reflog, &key)
+}
+
+/// The key that signs manifests, and its certificate, which the whitelist must allow.
+fn signer(repository: &Repository) -> Result<(PrivateKey, Certificate)> {
     let (key, certificate) = repository.keys.signer()?;
     let whitelist = repository.whitelist()?;
     anyhow::ensure!(
@@ -66,20 +106,33 @@ pub fn publish(
         "the whitelist does not allow the certificate {} to sign: cvmfs-server resign",
         repository.keys.certificate.display()
     );
-    fields.name = Some(repository.fqrn.to_string());
-    fields.certificate = Some(repository.put(ObjectKind::Certificate, certificate.as_bytes(), algorithm)?.hash);
+    Ok((key, certificate))
+}
 
+fn put_history(
+    repository: &Repository,
+    before: Option<&VerifiedManifest>,
+    fields: &mut ManifestFields,
+    mut history: History,
+) -> Result<()> {
     let scratch = repository.scratch()?;
     if let Some(previous) = before.and_then(VerifiedManifest::history) {
         history.set_previous_revision(previous.hash);
     }
     let file = scratch.path().join("history");
     history.write(&file, &repository.fqrn, libcvmfs::catalog::write::PAGE_SIZE)?;
-    fields.history = Some(repository.put_file(ObjectKind::History, &file, algorithm)?.hash);
+    fields.history = Some(repository.put_file(ObjectKind::History, &file, fields.root_catalog.algorithm)?.hash);
+    Ok(())
+}
 
-    // Names must not be on disk before what they name.
-    repository.storage.sync()?;
-    let mut reflog = repository.reflog()?;
+/// The reflog, then the manifest.
+fn conclude(
+    repository: &Repository,
+    mut fields: ManifestFields,
+    mut reflog: Reflog,
+    key: &PrivateKey,
+) -> Result<ManifestFields> {
+    let now = fields.timestamp.unwrap_or_else(libcvmfs::trust::unix_now);
     let mut note = |hash: Option<ContentHash>, kind| {
         if let Some(hash) = hash {
             reflog.add(ObjectName::new(hash, kind), now);
@@ -89,7 +142,7 @@ pub fn publish(
     note(fields.certificate, ObjectKind::Certificate);
     note(fields.history, ObjectKind::History);
     note(fields.meta_info, ObjectKind::MetaInfo);
-    fields.reflog = Some(repository.put_reflog(&reflog, algorithm)?);
-    repository.storage.put_pointer(MANIFEST, &fields.seal(&key)?)?;
+    fields.reflog = Some(repository.put_reflog(&reflog, fields.root_catalog.algorithm)?);
+    repository.storage.put_pointer(MANIFEST, &fields.seal(key)?)?;
     Ok(fields)
 }

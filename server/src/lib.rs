@@ -12,6 +12,8 @@
 //! | [`tags`], [`transaction`] | names of revisions; keeping others away |
 //! | [`catalogs`] | the catalogs of published revisions, and the objects they name |
 //! | [`check`] | is everything there, and right? |
+//! | [`gc`] | deletes what no kept revision needs |
+//! | [`status`] | what was done last |
 //! | [`command`] | the command line |
 //!
 //! All formats are written and read in `libcvmfs`.
@@ -21,11 +23,13 @@ pub mod check;
 pub mod command;
 pub mod commit;
 pub mod draft;
+pub mod gc;
 pub mod keys;
 pub mod mkfs;
 pub mod publish;
 pub mod repository;
 pub mod source;
+pub mod status;
 pub mod storage;
 pub mod tags;
 pub mod transaction;

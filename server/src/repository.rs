@@ -156,6 +156,13 @@ impl Repository {
         }
     }
 
+    /// The hash of the reflog as it is stored; `None` if there is none.
+    pub fn reflog_hash(&self, algorithm: Algorithm) -> Result<Option<ContentHash>> {
+        let mut bytes = Vec::new();
+        let found = self.storage.get(REFLOG, &mut bytes)?;
+        Ok(found.then(|| libcvmfs::hash::Hasher::hash(algorithm, &bytes)))
+    }
+
     /// Writes the reflog and returns the hash of the file, for the manifest.
     pub fn put_reflog(&self, reflog: &Reflog, algorithm: Algorithm) -> Result<ContentHash> {
         let scratch = self.scratch()?;

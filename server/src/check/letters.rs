@@ -60,7 +60,8 @@ impl Checker<'_> {
     /// The reflog must be the one that the manifest names, and must know what the manifest and the tags name.
     fn reflog(&mut self, head: &VerifiedManifest, history: Option<&History>) {
         let Some(expected) = head.reflog() else { return };
-        let file = self.reflog_hash(expected.algorithm).and_then(|found| {
+        let file = self.repository.reflog_hash(expected.algorithm).and_then(|found| {
+            let found = found.context("it is missing")?;
             ensure!(found == expected, "its hash is {found}, the manifest says {expected}");
             Ok(())
         });
@@ -76,12 +77,6 @@ impl Checker<'_> {
         for name in missing {
             self.note(REFLOG, format!("object {name} is not listed"));
         }
-    }
-
-    fn reflog_hash(&self, algorithm: libcvmfs::hash::Algorithm) -> Result<libcvmfs::hash::ContentHash> {
-        let mut bytes = Vec::new();
-        ensure!(self.repository.storage.get(REFLOG, &mut bytes)?, "it is missing");
-        Ok(libcvmfs::hash::Hasher::hash(algorithm, &bytes))
     }
 
     fn alternative_paths(&mut self, head: &VerifiedManifest) {

@@ -1,6 +1,6 @@
 //! What can be asked for.
 
-use super::{check, diff, generate, mkfs, publish, tag, transaction};
+use super::{check, diff, gc, generate, mkfs, publish, tag, transaction};
 use crate::keys::KeyFiles;
 use crate::repository::Repository;
 use anyhow::Result;
@@ -65,6 +65,8 @@ pub enum Command {
     Diff(diff::DiffArgs),
     /// Look whether everything is there that clients may ask for, and right
     Check(check::CheckArgs),
+    /// Delete what no kept revision needs
+    Gc(gc::GcArgs),
     /// Write manual pages or shell completions into a directory
     #[command(hide = true)]
     Generate(generate::GenerateArgs),

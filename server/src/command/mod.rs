@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod diff;
+pub mod gc;
 pub mod generate;
 pub mod mkfs;
 pub mod place;
@@ -48,6 +49,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Resign(args) => mkfs::resign(cli, args),
         Command::Publish(args) => publish::run(cli, args),
         Command::Check(args) => check::run(cli, args),
+        Command::Gc(args) => gc::run(cli, args),
         Command::Generate(args) => generate::run(args),
     }?;
     Ok(ExitCode::SUCCESS)

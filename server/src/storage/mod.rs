@@ -9,7 +9,7 @@ mod local;
 pub use error::StorageError;
 pub use local::LocalStorage;
 
-use libcvmfs::object::ObjectName;
+use libcvmfs::object::{ObjectKind, ObjectName};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -104,6 +104,21 @@ pub fn read_small(storage: &dyn Storage, path: &str, limit: usize) -> Result<Opt
 /// The path of an object.
 pub fn object_path(name: &ObjectName) -> String {
     name.path().trim_start_matches('/').to_owned()
+}
+
+/// The object that lies at a path; `None` if no object of a kind that is known does.
+pub fn object_at(path: &str) -> Option<ObjectName> {
+    let (directory, name) = path.strip_prefix("data/")?.split_once('/')?;
+    let (hash, kind) = match name.as_bytes().last()? {
+        b'P' => (&name[..name.len() - 1], ObjectKind::Partial),
+        b'C' => (&name[..name.len() - 1], ObjectKind::Catalog),
+        b'H' => (&name[..name.len() - 1], ObjectKind::History),
+        b'X' => (&name[..name.len() - 1], ObjectKind::Certificate),
+        b'M' => (&name[..name.len() - 1], ObjectKind::MetaInfo),
+        _ => (name, ObjectKind::File),
+    };
+    let object = ObjectName::new(format!("{directory}{hash}").parse().ok()?, kind);
+    (object_path(&object) == path).then_some(object)
 }
 
 /// Opens the storage that a command line names: a directory, which is made if absent.
