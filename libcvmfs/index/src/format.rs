@@ -118,6 +118,14 @@ macro_rules! record {
             pub fn decode(bytes: &[u8; $len]) -> $name {
                 $name { $($field: Field::read(bytes, $at),)* }
             }
+
+            $(
+                #[doc = concat!("The field `", stringify!($field), "` of the record that lies at the start of `bytes`; 0 if they are too short.")]
+                #[inline(always)]
+                pub fn $field(bytes: &[u8]) -> $type {
+                    Field::read(bytes, $at)
+                }
+            )*
         }
     };
 }

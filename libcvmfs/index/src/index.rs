@@ -39,55 +39,28 @@ impl fmt::Display for IndexError {
 
 impl core::error::Error for IndexError {}
 
-/// Where the sections of a checked image lie: keep it beside a mapping to make [`Index`]es without checking again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    len: usize,
-    slots: usize,
-    chunks: usize,
-    nested: usize,
-    strings: usize,
-    seed: u64,
-    entry_count: u32,
-    slot_count: u32,
-    probe_limit: u32,
-    chunk_count: u32,
-    nested_count: u32,
-}
-
-impl Layout {
-    fn new(header: &Header) -> Option<Layout> {
-        let section =
-            |start: usize, count: u32, len: usize| start.checked_add(usize::try_from(count).ok()?.checked_mul(len)?);
-        let slots = section(HEADER_LEN, header.entry_count, EntryRecord::LEN)?;
-        let chunks = section(slots, header.slot_count, Slot::LEN)?;
-        let nested = section(chunks, header.chunk_count, ChunkRecord::LEN)?;
-        let strings = section(nested, header.nested_count, NestedRecord::LEN)?;
-        let len = strings.checked_add(usize::try_from(header.strings_len).ok()?)?;
-        (header.file_len == len as u64 && header.entry_count > 0).then_some(Layout {
-            len,
-            slots,
-            chunks,
-            nested,
-            strings,
-            seed: header.seed,
-            entry_count: header.entry_count,
-            slot_count: header.slot_count,
-            probe_limit: header.probe_limit.min(header.slot_count),
-            chunk_count: header.chunk_count,
-            nested_count: header.nested_count,
-        })
-    }
+/// Bytes of an image whose header is this; `None` if its numbers do not add up.
+fn image_len(header: &Header) -> Option<usize> {
+    let section =
+        |start: usize, count: u32, len: usize| start.checked_add(usize::try_from(count).ok()?.checked_mul(len)?);
+    let slots = section(HEADER_LEN, header.entry_count, EntryRecord::LEN)?;
+    let chunks = section(slots, header.slot_count, Slot::LEN)?;
+    let nested = section(chunks, header.chunk_count, ChunkRecord::LEN)?;
+    let strings = section(nested, header.nested_count, NestedRecord::LEN)?;
+    let len = strings.checked_add(usize::try_from(header.strings_len).ok()?)?;
+    (header.file_len == len as u64 && header.entry_count > 0).then_some(len)
 }
 
 /// A flat catalog index over borrowed bytes, usually a mapping shared by all processes of the node.
 ///
 /// Whatever the bytes are, every method returns; a damaged image gives wrong or missing answers, never a panic and
 /// never an endless loop.
+///
+/// It is no more than a reference to the bytes, so that entries are small, too: where the sections lie follows from the
+/// header each time.
 #[derive(Clone, Copy)]
 pub struct Index<'a> {
     bytes: &'a [u8],
-    layout: Layout,
 }
 
 impl<'a> Index<'a> {
@@ -110,19 +83,13 @@ impl<'a> Index<'a> {
         if head.get(..HEADER_LEN - 8).map(checksum) != Some(format::header_checksum(head)) {
             return Err(IndexError::HeaderChecksum);
         }
-        let layout = Layout::new(&header).ok_or(IndexError::Length)?;
-        Index::with_layout(bytes, layout).ok_or(IndexError::Length)
+        if image_len(&header) == Some(bytes.len()) { Ok(Index { bytes }) } else { Err(IndexError::Length) }
     }
 
-    /// Makes an index over bytes that were opened before; `None` if they have another length now.
+    /// The index over bytes that were opened before, which is not checked again.
     #[inline]
-    pub fn with_layout(bytes: &'a [u8], layout: Layout) -> Option<Index<'a>> {
-        (bytes.len() == layout.len).then_some(Index { bytes, layout })
-    }
-
-    /// Where the sections lie.
-    pub fn layout(&self) -> Layout {
-        self.layout
+    pub fn of_checked(bytes: &'a [u8]) -> Index<'a> {
+        Index { bytes }
     }
 
     /// Reads the whole image and compares it with its checksum.
@@ -137,7 +104,27 @@ impl<'a> Index<'a> {
 
     /// Bytes of the image.
     pub fn image_len(&self) -> usize {
-        self.layout.len
+        self.bytes.len()
+    }
+
+    #[inline(always)]
+    fn slots(&self) -> usize {
+        HEADER_LEN + Header::entry_count(self.bytes) as usize * EntryRecord::LEN
+    }
+
+    #[inline(always)]
+    fn chunks(&self) -> usize {
+        self.slots() + Header::slot_count(self.bytes) as usize * Slot::LEN
+    }
+
+    #[inline(always)]
+    fn nested_at(&self) -> usize {
+        self.chunks() + Header::chunk_count(self.bytes) as usize * ChunkRecord::LEN
+    }
+
+    #[inline(always)]
+    fn strings(&self) -> usize {
+        self.nested_at() + Header::nested_count(self.bytes) as usize * NestedRecord::LEN
     }
 
     /// The catalog the image was made from.
@@ -206,11 +193,11 @@ impl<'a> Index<'a> {
 
     /// Number of entries, the root included.
     pub fn entry_count(&self) -> u32 {
-        self.layout.entry_count
+        Header::entry_count(self.bytes)
     }
 
     pub(crate) fn chunk_count(&self) -> u32 {
-        self.layout.chunk_count
+        Header::chunk_count(self.bytes)
     }
 
     /// The root directory of the catalog.
@@ -226,23 +213,23 @@ impl<'a> Index<'a> {
 
     #[inline(always)]
     pub(crate) fn entry_bytes(&self, number: u32) -> Option<&'a [u8; EntryRecord::LEN]> {
-        if number >= self.layout.entry_count {
+        if number >= Header::entry_count(self.bytes) {
             return None;
         }
         self.bytes.get(HEADER_LEN + number as usize * EntryRecord::LEN..)?.first_chunk()
     }
 
     pub(crate) fn chunk_bytes(&self, number: u32) -> Option<&'a [u8; ChunkRecord::LEN]> {
-        if number >= self.layout.chunk_count {
+        if number >= Header::chunk_count(self.bytes) {
             return None;
         }
-        self.bytes.get(self.layout.chunks + number as usize * ChunkRecord::LEN..)?.first_chunk()
+        self.bytes.get(self.chunks() + number as usize * ChunkRecord::LEN..)?.first_chunk()
     }
 
     /// The bytes `at` of the strings; empty if they do not lie there.
     #[inline(always)]
     pub(crate) fn string(&self, at: u32, len: u32) -> &'a [u8] {
-        let start = self.layout.strings.wrapping_add(at as usize);
+        let start = self.strings().wrapping_add(at as usize);
         self.bytes.get(start..start.wrapping_add(len as usize)).unwrap_or_default()
     }
 
@@ -258,7 +245,7 @@ impl<'a> Index<'a> {
     /// The hash of the catalog's root, to be grown by the components of a path.
     #[inline]
     pub fn hasher(&self) -> PathHasher {
-        PathHasher::new(self.layout.seed)
+        PathHasher::new(Header::seed(self.bytes))
     }
 
     /// The entry at `path`: relative to the catalog's root, empty for the root, else `/a/b` (no empty components, no
@@ -291,21 +278,22 @@ impl<'a> Index<'a> {
     /// The entries whose tag fits `hash`.
     #[inline]
     pub(crate) fn candidates(&self, hash: PathHasher) -> Candidates<'a> {
-        let slots = self.layout.slot_count;
-        Candidates { index: *self, tag: hash.tag(), slot: hash.slot(slots), left: self.layout.probe_limit }
+        let slots = Header::slot_count(self.bytes);
+        let left = Header::probe_limit(self.bytes).min(slots);
+        Candidates { index: *self, tag: hash.tag(), slot: hash.slot(slots), left }
     }
 
     /// Number of nested catalogs and bind mount points.
     pub fn nested_count(&self) -> u32 {
-        self.layout.nested_count
+        Header::nested_count(self.bytes)
     }
 
     /// A nested catalog or bind mount point by its number; they are sorted by path.
     pub fn nested(&self, number: u32) -> Option<Nested<'a>> {
-        if number >= self.layout.nested_count {
+        if number >= Header::nested_count(self.bytes) {
             return None;
         }
-        let bytes = self.bytes.get(self.layout.nested + number as usize * NestedRecord::LEN..)?.first_chunk()?;
+        let bytes = self.bytes.get(self.nested_at() + number as usize * NestedRecord::LEN..)?.first_chunk()?;
         Some(Nested::new(*self, NestedRecord::decode(bytes)))
     }
 
@@ -341,11 +329,11 @@ impl<'a> Iterator for Candidates<'a> {
     #[inline]
     fn next(&mut self) -> Option<Entry<'a>> {
         while self.left > 0 {
-            let at = self.index.layout.slots + self.slot as usize * Slot::LEN;
+            let at = self.index.slots() + self.slot as usize * Slot::LEN;
             let slot = Slot::decode(self.index.bytes.get(at..)?.first_chunk()?);
             self.left -= 1;
             self.slot += 1;
-            if self.slot >= self.index.layout.slot_count {
+            if self.slot >= Header::slot_count(self.index.bytes) {
                 self.slot = 0;
             }
             let number = slot.entry.checked_sub(1)?;

@@ -17,4 +17,4 @@ pub mod xattr;
 pub use attributes::{Attributes, Look, ino};
 pub use entry::{Children, Chunk, Chunks, Damage, Digest, Entry, EntryKind, Nested, NestedKind};
 pub use hash::{PathHasher, checksum};
-pub use index::{Index, IndexError, Layout, fill_slots};
+pub use index::{Index, IndexError, fill_slots};

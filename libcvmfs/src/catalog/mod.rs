@@ -19,8 +19,7 @@ pub mod xattr;
 
 pub use crate::database::DatabaseError;
 pub use cvmfs_index::{
-    Children, Chunk, Chunks, Damage, Digest, Entry, EntryKind, Index, IndexError, Layout, Nested, NestedKind,
-    PathHasher,
+    Children, Chunk, Chunks, Damage, Digest, Entry, EntryKind, Index, IndexError, Nested, NestedKind, PathHasher,
 };
 pub use entry::{compression, content_hash, digest};
 pub use error::CatalogError;

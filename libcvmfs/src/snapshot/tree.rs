@@ -4,7 +4,7 @@ use super::source::{CatalogRef, Source};
 use crate::Error;
 use crate::cache::Mapping;
 use crate::catalog::{check_mounted, check_root, content_hash, digest};
-use cvmfs_index::{Entry, Index, Layout, NestedKind, PathHasher, format};
+use cvmfs_index::{Entry, Index, NestedKind, PathHasher, format};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -27,7 +27,6 @@ const MAX_BIND_DEPTH: u32 = 8;
 /// One catalog in its place in the tree. Looking things up takes no lock.
 pub(crate) struct Attached {
     mapping: Mapping,
-    layout: Layout,
     reference: CatalogRef,
     /// The catalog above and the number of its entry on which this one is mounted.
     above: Option<(Weak<Attached>, u32)>,
@@ -93,7 +92,6 @@ impl Attached {
     ) -> Result<Attached, Error> {
         let unusable = |reason: String| Error::CatalogIndex { catalog: reference.hash, reason };
         let index = Index::open(&mapping, &digest(&reference.hash)).map_err(|error| unusable(error.to_string()))?;
-        let layout = index.layout();
         let mut mount_hashes: Vec<(u64, u32)> = (0..index.nested_count())
             .filter_map(|number| {
                 let inside = index.nested(number)?.path().strip_prefix(index.root_prefix())?.strip_prefix(b"/")?;
@@ -105,12 +103,11 @@ impl Attached {
         let mount_filter = mount_hashes.iter().fold(0, |filter, (hash, _)| filter | filter_bit(*hash));
         let below = (0..index.nested_count()).map(|_| OnceLock::new()).collect();
         let mount_hashes = mount_hashes.into();
-        Ok(Attached { mapping, layout, reference, above, salt, bind_depth, mount_hashes, mount_filter, below })
+        Ok(Attached { mapping, reference, above, salt, bind_depth, mount_hashes, mount_filter, below })
     }
 
     pub(crate) fn index(&self) -> Index<'_> {
-        // The mapping has had this layout since `new`; its length cannot change.
-        Index::with_layout(&self.mapping, self.layout).expect("a mapping keeps its length")
+        Index::of_checked(&self.mapping)
     }
 
     pub(crate) fn id(self: &Arc<Self>) -> CatalogId {

@@ -5,11 +5,10 @@ use crate::sys::{self, Errno};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use cvmfs_control::Catalog;
 use cvmfs_control::page::CATALOGS;
-use cvmfs_index::{Index, Layout};
+use cvmfs_index::Index;
 
 /// What lies in the page before a mapped index, so that nothing has to be allocated for it.
 struct Mapped {
-    layout: Layout,
     address: usize,
     length: usize,
 }
@@ -28,18 +27,18 @@ pub(crate) fn index(catalog: Catalog<'static>) -> Option<Index<'static>> {
         UNKNOWN => map(catalog, place),
         UNUSABLE => None,
         // SAFETY: made by `map`, never unmapped and never written to again.
-        address => Some(unsafe { of(address as *const Mapped) }?),
+        address => Some(unsafe { of(address as *const Mapped) }),
     }
 }
 
 /// # Safety
 /// `mapped` was made by `map` and stays.
-unsafe fn of(mapped: *const Mapped) -> Option<Index<'static>> {
+unsafe fn of(mapped: *const Mapped) -> Index<'static> {
     // SAFETY: the caller's promise; the bytes are those of an index file, which is never modified.
     unsafe {
         let mapped = &*mapped;
         let bytes = core::slice::from_raw_parts(mapped.address as *const u8, mapped.length);
-        Index::with_layout(bytes, mapped.layout)
+        Index::of_checked(bytes)
     }
 }
 
@@ -69,7 +68,7 @@ fn map(catalog: Catalog<'static>, place: &AtomicUsize) -> Option<Index<'static>>
         return None;
     }
     // SAFETY: made by this function, here or in another thread.
-    unsafe { of(kept as *const Mapped) }
+    Some(unsafe { of(kept as *const Mapped) })
 }
 
 fn try_map(catalog: Catalog<'static>) -> Result<usize, Errno> {
@@ -102,8 +101,8 @@ fn map_file(fd: usize, length: usize) -> Result<usize, Errno> {
         None => &[],
     };
     match Index::open_any(bytes) {
-        Ok(index) => {
-            let mapped = Mapped { layout: index.layout(), address, length };
+        Ok(_) => {
+            let mapped = Mapped { address, length };
             // SAFETY: the first page is ours, aligned, large enough, and nobody knows of it yet.
             unsafe { (start as *mut Mapped).write(mapped) };
             Ok(start)

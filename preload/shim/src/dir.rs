@@ -81,16 +81,17 @@ fn listed(place: &Place) -> Result<Option<Listed>, Errno> {
 
 /// The listing of an open directory, if it is one of ours.
 fn of_descriptor(fd: c_int) -> Result<Option<Listed>, Errno> {
-    let Some(control) = start::control() else { return Ok(None) };
-    let found = sys::fstat(fd)?;
-    if found.st_mode & libc::S_IFMT != libc::S_IFDIR {
-        return Err(Errno(libc::ENOTDIR));
-    }
-    match route::descriptor(control, fd, &found) {
+    match route::open_descriptor(fd) {
         // Who has it open was allowed to; what cannot be listed here, the kernel lists.
-        Way::Found(place) => Ok(listed(&place).unwrap_or(None)),
-        _ => Ok(None),
+        Way::Found(place) => listed(&place),
+        _ if is_directory(fd)? => Ok(None),
+        _ => Err(Errno(libc::ENOTDIR)),
     }
+}
+
+#[inline(never)]
+fn is_directory(fd: c_int) -> Result<bool, Errno> {
+    Ok(sys::fstat(fd)?.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
 pub(crate) unsafe fn fdopendir(fd: c_int) -> *mut DIR {
@@ -101,14 +102,13 @@ pub(crate) unsafe fn fdopendir(fd: c_int) -> *mut DIR {
 fn adopt(fd: c_int) -> Result<*mut Stream, Errno> {
     // SAFETY: no memory is involved.
     let flags = unsafe { sys::cookied(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize, 0, 0, 0]) }? as c_int;
-    if sys::fstat(fd)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
-        return Err(Errno(libc::ENOTDIR));
-    }
-    if flags & libc::O_ACCMODE == libc::O_WRONLY {
-        return Err(Errno(libc::EINVAL));
-    }
-    // A descriptor that only names the directory does not list it.
-    let listed = if flags & libc::O_PATH != 0 { None } else { of_descriptor(fd)? };
+    let listed = match flags & (libc::O_PATH | libc::O_ACCMODE) {
+        libc::O_RDONLY | libc::O_RDWR => of_descriptor(fd)?,
+        _ if !is_directory(fd)? => return Err(Errno(libc::ENOTDIR)),
+        libc::O_WRONLY => return Err(Errno(libc::EINVAL)),
+        // One that only names the directory does not list it.
+        _ => None,
+    };
     stream::make(fd, listed).ok_or(Errno(libc::ENOMEM))
 }
 

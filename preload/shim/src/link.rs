@@ -64,6 +64,7 @@ unsafe fn at(dir: c_int, path: *const c_char, buf: *mut c_char, size: size_t) ->
 }
 
 /// Whether a directory's descriptor may be one of `/proc`: its file system has no device of its own.
+#[inline(never)]
 fn is_of_kernel(dir: c_int) -> bool {
     sys::fstat(dir).is_ok_and(|found| libc::major(found.st_dev) == 0 && found.st_size == 0)
 }

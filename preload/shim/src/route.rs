@@ -261,6 +261,15 @@ fn of_name(control: Control<'static>, name: &[u8]) -> Base {
     }
 }
 
+/// Where a call about an open descriptor goes. What the kernel says of it lies on the stack no longer than here.
+#[inline(never)]
+pub(crate) fn open_descriptor(fd: c_int) -> Way {
+    match (start::control(), sys::fstat(fd)) {
+        (Some(control), Ok(found)) => descriptor(control, fd, &found),
+        _ => Way::Supervisor,
+    }
+}
+
 /// Where a call about an open descriptor goes, of which the kernel says `found`.
 pub(crate) fn descriptor(control: Control<'static>, fd: c_int, found: &libc::stat) -> Way {
     use cvmfs_control::Flags;

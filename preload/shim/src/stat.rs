@@ -111,10 +111,7 @@ unsafe fn statx_at(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, 
     let way = if reserved {
         Way::Supervisor
     } else if flags & AT_EMPTY_PATH != 0 && is_empty(path) && dir >= 0 {
-        match (start::control(), sys::fstat(dir)) {
-            (Some(control), Ok(found)) => route::descriptor(control, dir, &found),
-            _ => Way::Supervisor,
-        }
+        route::open_descriptor(dir)
     } else {
         route::path(dir, path, last(flags))
     };

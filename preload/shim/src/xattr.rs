@@ -5,7 +5,6 @@
 
 use crate::place::Place;
 use crate::route::{self, Way};
-use crate::start;
 use crate::sys::{self, Errno};
 use cvmfs_index::walk::LastLink;
 use libc::{AT_FDCWD, c_char, c_int, c_long, c_void, size_t, ssize_t};
@@ -77,8 +76,7 @@ unsafe fn of_descriptor(
     fd: c_int,
     known: impl FnOnce(&Place) -> Option<sys::Result>,
 ) -> sys::Result {
-    let (Some(control), Ok(found)) = (start::control(), sys::fstat(fd)) else { return sys::plain(number, arguments) };
-    match route::descriptor(control, fd, &found) {
+    match route::open_descriptor(fd) {
         Way::Native => sys::cookied(number, arguments),
         // One that only names a file does not tell its attributes.
         Way::Found(place) if !is_path_only(fd) => match known(&place) {
