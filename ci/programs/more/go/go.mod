@@ -1,0 +1,2 @@
+module example.org/walk
+go 1.19

@@ -1,0 +1,4 @@
+package lib
+import _ "embed"
+//go:embed text.txt
+var Text string
