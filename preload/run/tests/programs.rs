@@ -52,6 +52,16 @@ fn programs_are_started_in_every_way() {
     });
 }
 
+/// "A `fork` waits until no other thread is inside the library."
+#[test]
+fn a_child_finds_everything_in_order_whatever_other_threads_do() {
+    in_every_mode(|| {
+        let user = demo();
+        let Some(program) = compile(&user, "forking.c", &[]) else { return };
+        assert_eq!(text(&mut user.run(program)), "");
+    });
+}
+
 #[test]
 fn bash_changes_directories_and_expands_names() {
     in_every_mode(|| {
