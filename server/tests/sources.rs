@@ -99,6 +99,10 @@ fn archives_of_all_forms() {
     assert!(run.wait().unwrap().success());
     assert_archive(&repository, "");
     assert!(repository.mount().client().node("/tar").is_err(), "without --into an archive is the whole tree");
+    // Directories that the archive does not have stay for what is in them.
+    let told = repository.publish(&[text(&dir.path().join("tar"))]);
+    assert!(told["summary"]["files_unchanged"].as_u64() >= Some(2), "{told}");
+    assert_archive(&repository, "");
 }
 
 #[test]

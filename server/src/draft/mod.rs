@@ -53,6 +53,8 @@ struct Catalog {
     below: Counters,
     /// The part of this catalog and those below in the counters of the one above.
     accounted: Counters,
+    /// The last number given to a group of names, once one was asked for.
+    last_group: Option<u32>,
     dirty: bool,
 }
 
@@ -106,6 +108,7 @@ impl<'r> Draft<'r> {
             published: Some(Published { hash, revision }),
             below: statistics.subtree,
             accounted: statistics.total(),
+            last_group: None,
             dirty: false,
         })
     }
@@ -124,6 +127,7 @@ impl<'r> Draft<'r> {
             published: None,
             below: Counters::default(),
             accounted: Counters::default(),
+            last_group: None,
             dirty: true,
         })
     }
@@ -258,7 +262,12 @@ impl<'r> Draft<'r> {
     /// A number for a group of names in `directory` that no other group has.
     pub fn next_group(&mut self, directory: &[u8]) -> Result<u32> {
         let owner = self.owner(directory)?;
-        Ok(self.writer(&owner)?.next_group()?)
+        let next = match self.catalog(&owner)?.last_group {
+            Some(last) => last + 1,
+            None => self.writer(&owner)?.next_group()?,
+        };
+        self.catalog(&owner)?.last_group = Some(next);
+        Ok(next)
     }
 
     /// Whether anything differs from what is published.

@@ -126,8 +126,11 @@ impl Draft<'_> {
                 }
             }
         }
-        self.catalog(from)?.dirty = true;
-        self.catalog(to)?.dirty = true;
+        for catalog in [from, to] {
+            let catalog = self.catalog(catalog)?;
+            catalog.dirty = true;
+            catalog.last_group = None;
+        }
         Ok(())
     }
 }

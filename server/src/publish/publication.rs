@@ -80,6 +80,8 @@ pub struct Publication<'r, 'w> {
     /// The numbers of files on their way, by the hash of each of their paths.
     pending_paths: HashMap<PathHash, u64>,
     next_file: u64,
+    /// A directory that is known to be there, with those above it.
+    last_parent: Option<Vec<u8>>,
     /// The content of the file with the patterns of nested catalogs, if it was read.
     pub(super) dirtab: Option<Vec<u8>>,
     pub(super) summary: Summary,
@@ -119,6 +121,7 @@ impl<'r, 'w> Publication<'r, 'w> {
             pending: HashMap::new(),
             pending_paths: HashMap::new(),
             next_file: 0,
+            last_parent: None,
             dirtab: None,
             summary: Summary::default(),
             watch,
@@ -157,6 +160,10 @@ impl<'r, 'w> Publication<'r, 'w> {
         }
         self.settle(path)?;
         self.note(path)?;
+        if !matches!(kind, Kind::Directory(_)) {
+            // It may take the place of a directory.
+            self.last_parent = None;
+        }
         let row = attributes.row(kind, path, self.settings.nanoseconds);
         self.ensure_parents(path)?;
         self.draft.put(path, row, &[]).map(drop)
@@ -165,6 +172,16 @@ impl<'r, 'w> Publication<'r, 'w> {
     /// Makes directories above `path` where the sources have none.
     fn ensure_parents(&mut self, path: &[u8]) -> Result<()> {
         let above = draft::parent(path);
+        if !path.is_empty() && self.last_parent.as_deref() == Some(above) {
+            return Ok(());
+        }
+        self.ensure_other_parents(path, above)?;
+        self.last_parent = Some(above.to_vec()).filter(|_| !path.is_empty());
+        Ok(())
+    }
+
+    fn ensure_other_parents(&mut self, path: &[u8], above: &[u8]) -> Result<()> {
+        self.settle(above)?;
         if path.is_empty() || self.draft.row(above)?.is_some_and(|row| row.is_directory()) {
             return if path.is_empty() { Ok(()) } else { self.keep_parents(above) };
         }
@@ -223,6 +240,7 @@ impl<'r, 'w> Publication<'r, 'w> {
         let chunks = self.draft.chunks(first)?;
         for path in paths {
             self.note(path)?;
+            self.ensure_parents(path)?;
             self.draft.put(path, row.clone(), &chunks)?;
         }
         self.summary.files_unchanged += 1;
@@ -238,6 +256,12 @@ impl<'r, 'w> Publication<'r, 'w> {
         for path in &paths {
             self.settle(path)?;
             self.note(path)?;
+        }
+        if draft::name(&first) == draft::MARKER {
+            // Rows will move to another catalog; numbers of groups must not be on their way then.
+            while self.pending.values().any(|pending| pending.row.group != 0) {
+                self.collect(true)?;
+            }
         }
         self.ensure_parents(&first)?;
         if paths.len() > 1 {
@@ -280,13 +304,7 @@ impl<'r, 'w> Publication<'r, 'w> {
         }
         match groups.first() {
             Some(&group) if group != 0 && groups.iter().all(|other| *other == group) => Ok(group),
-            _ => {
-                // Groups on their way have numbers that the draft does not know yet.
-                while self.pending.values().any(|pending| pending.row.group != 0) {
-                    self.collect(true)?;
-                }
-                self.draft.next_group(draft::parent(first))
-            }
+            _ => self.draft.next_group(draft::parent(first)),
         }
     }
 
@@ -462,6 +480,7 @@ impl<'r, 'w> Publication<'r, 'w> {
     /// Removes a path with everything below it.
     pub fn remove(&mut self, path: &[u8]) -> Result<bool> {
         self.settle_all()?;
+        self.last_parent = None;
         let removed = self.draft.remove(path)?;
         self.summary.removed += u64::from(removed);
         Ok(removed)
@@ -470,6 +489,7 @@ impl<'r, 'w> Publication<'r, 'w> {
     /// Removes everything below a directory.
     pub fn clear(&mut self, directory: &[u8]) -> Result<()> {
         self.settle_all()?;
+        self.last_parent = None;
         self.summary.removed += u64::from(self.draft.clear(directory)?);
         Ok(())
     }
