@@ -23,7 +23,7 @@ _cvmfs__run() {
 
     case "${cmd}" in
         cvmfs__run)
-            opts="-o -v -h -V --mode --demo --pin --record --prefetch --verbose --json --serve --fetch --execute --generate --help --version"
+            opts="-o -v -h -V --mode --bare --demo --pin --record --prefetch --verbose --json --serve --fetch --execute --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -34,7 +34,7 @@ _cvmfs__run() {
                     return 0
                     ;;
                 --mode)
-                    COMPREPLY=($(compgen -W "auto full shim preload" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto full shim trace preload" -- "${cur}"))
                     return 0
                     ;;
                 --record)

@@ -20,6 +20,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub(crate) mode: Mode,
 
+    /// Do without the small library in the programs: every call is answered by the supervisor, as with 'full'
+    #[arg(long)]
+    pub(crate) bare: bool,
+
     /// Use the demo repository that is part of this program; needs no network and no configuration
     #[arg(long)]
     pub(crate) demo: bool,
@@ -102,6 +106,8 @@ pub(crate) enum Mode {
     Full,
     /// The supervisor, and a small library that answers most calls inside of dynamically linked programs
     Shim,
+    /// As 'shim', where the kernel gives no listener: the supervisor traces all programs
+    Trace,
     /// The preload library: dynamically linked glibc programs
     Preload,
 }

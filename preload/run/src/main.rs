@@ -27,7 +27,8 @@ use arguments::{Action, Arguments, Mode};
 use session::Around;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use supervisor::launch::{self, NotRun};
+use std::sync::Arc;
+use supervisor::launch::{self, NotRun, Way};
 
 /// `cvmfs-run` itself failed.
 const OWN_FAILURE: u8 = 125;
@@ -79,22 +80,35 @@ fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
         prefetch::start(list, arguments.verbose)?;
     }
     if mode != Mode::Preload {
-        let (supervisor, environment) = session::supervisor(arguments, mode != Mode::Full)?;
-        match launch::run(supervisor, &environment, command, mode == Mode::Auto) {
-            Ok(code) => return Ok(code),
-            Err(NotRun::Failed(error)) => return Err(error),
-            Err(NotRun::NoListener(error)) if mode != Mode::Auto => {
-                return Err(error).context("this node does not allow what this mode needs; see `cvmfs-run probe`");
-            }
-            Err(NotRun::NoListener(error)) => {
-                if arguments.verbose {
-                    eprintln!("cvmfs-run: no supervisor here ({error}); using the preload library");
+        let (supervisor, environment) = session::supervisor(arguments, mode != Mode::Full && !arguments.bare)?;
+        let supervisor = Arc::new(supervisor);
+        for way in ways(mode) {
+            match launch::run(&supervisor, &environment, command, *way, mode == Mode::Auto) {
+                Ok(code) => return Ok(code),
+                Err(NotRun::Failed(error)) => return Err(error),
+                Err(NotRun::Refused(error)) if mode != Mode::Auto => {
+                    return Err(error).context("this node does not allow what this mode needs; see `cvmfs-run probe`");
                 }
+                Err(NotRun::Refused(error)) if arguments.verbose => match way {
+                    Way::Listening => eprintln!("cvmfs-run: no listener here ({error}); trying to trace"),
+                    Way::Tracing => eprintln!("cvmfs-run: no tracing here ({error}); using the preload library"),
+                },
+                Err(NotRun::Refused(_)) => {}
             }
         }
     }
     let session = session::Session::open(arguments)?;
     supervise::run(&session, command)
+}
+
+/// How calls may come to the supervisor, the best first.
+fn ways(mode: Mode) -> &'static [Way] {
+    match mode {
+        Mode::Auto => &[Way::Listening, Way::Tracing],
+        Mode::Full | Mode::Shim => &[Way::Listening],
+        Mode::Trace => &[Way::Tracing],
+        Mode::Preload => &[],
+    }
 }
 
 /// The mode that is asked for, or that is needed.

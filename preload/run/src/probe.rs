@@ -72,6 +72,7 @@ fn report() -> Report {
         answer(unsafe { libc::ptrace(libc::PTRACE_SEIZE, child, 0, 0) })
     });
     let listener = in_forked(|| supervisor::try_listener().map(drop));
+    let traced_calls = supervisor::try_tracing();
     let user_namespace = in_forked(|| {
         // SAFETY: a number.
         answer(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into())
@@ -87,6 +88,11 @@ fn report() -> Report {
             "answers system calls, of static programs too",
             listener.map(|()| done("installed")),
         ),
+        finding(
+            "seccomp RET_TRACE",
+            "brings the calls where there is no listener",
+            traced_calls.map(|()| done("calls came")),
+        ),
         finding("process_vm_readv", "reads the program's paths", memory.map(|()| yama.clone())),
         finding("/proc/PID/mem", "does so where the former is forbidden", memory_file.map(|()| done("read"))),
         finding("ptrace", "redirects chdir and exec", trace.map(|()| yama)),
@@ -95,13 +101,24 @@ fn report() -> Report {
         finding("/dev/fuse", "only for mounting", fuse.map(|_| done("opened"))),
     ];
     let works = |name: &str| findings.iter().any(|found| found.name == name && found.works);
-    let supervised =
-        works("seccomp listener") && (works("process_vm_readv") || works("/proc/PID/mem")) && works("ptrace");
-    let mode = if supervised { "shim" } else { "preload" };
+    let looks_into = (works("process_vm_readv") || works("/proc/PID/mem")) && works("ptrace");
+    let mode = match looks_into {
+        true if works("seccomp listener") => "shim",
+        true if works("seccomp RET_TRACE") => "trace",
+        _ => "preload",
+    };
     let mut advice = Vec::new();
-    if supervised {
-        advice.push("Every program can be served here: cvmfs-run uses --mode=shim.".to_owned());
-    } else {
+    if mode != "preload" {
+        advice.push(format!("Every program can be served here: cvmfs-run uses --mode={mode}."));
+    }
+    if mode == "trace" {
+        advice.push(
+            "Somebody else has a seccomp listener already, or the kernel is too old for one: calls that the shim does not \
+             answer take longer than with one, and debuggers and strace do not work inside."
+                .to_owned(),
+        );
+    }
+    if mode == "preload" {
         advice.push(
             "Dynamically linked glibc programs can be served here: cvmfs-run uses --mode=preload. Static programs, \
              those in Go and those of musl see no /cvmfs."
@@ -109,8 +126,8 @@ fn report() -> Report {
         );
         if !works("seccomp listener") {
             advice.push(
-                "For the rest the kernel must be 5.14 or later, and no other listener may be there already (a \
-                 container engine's, or another interposer)."
+                "For the rest seccomp must be allowed, and ptrace: then a kernel from 4.8 on will do, and also one with a \
+                 listener of somebody else's (a container engine's, or another interposer)."
                     .to_owned(),
             );
         }

@@ -2,14 +2,15 @@
 //!
 //! Several receivers would be slower than one: the kernel wakes them in turn, each on another processor.
 
+use super::exchange::Exchange;
 use super::in_flight::{Entry, InFlight};
-use super::listener::{Listener, Notification};
+use super::listener::Notification;
 use super::{Answer, Outcome, Supervisor, report};
 use cvmfs_view::{Errno, Refusal};
+use libc::c_int;
 use libcvmfs::patience;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
-use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ struct Queue {
 
 pub(super) struct Engine {
     supervisor: Arc<Supervisor>,
-    listener: Arc<Listener>,
+    exchange: Arc<dyn Exchange>,
     queue: Mutex<Queue>,
     more: Condvar,
     /// Lives as long as the process.
@@ -50,12 +51,12 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(
         supervisor: Arc<Supervisor>,
-        listener: Arc<Listener>,
+        exchange: Arc<dyn Exchange>,
         in_flight: &'static InFlight,
     ) -> Arc<Engine> {
         report::listen_to_the_library();
         let queue = Mutex::new(Queue { jobs: VecDeque::new(), idle: 0, workers: 0 });
-        Arc::new(Engine { supervisor, listener, queue, more: Condvar::new(), in_flight })
+        Arc::new(Engine { supervisor, exchange, queue, more: Condvar::new(), in_flight })
     }
 
     /// Answers what a dead process has received.
@@ -68,15 +69,15 @@ impl Engine {
 
     /// Answers until nobody is left who could ask.
     pub(super) fn lead(self: &Arc<Self>) -> std::io::Result<()> {
-        while let Some(notification) = self.listener.receive()? {
+        while let Some(notification) = self.exchange.receive()? {
             let entry = self.in_flight.note(&notification);
-            let outcome = patience::without_waiting(|| self.supervisor.answer_safely(&self.listener, &notification));
+            let outcome = patience::without_waiting(|| self.supervisor.answer_safely(&*self.exchange, &notification));
             match outcome {
                 Err(Refusal::WouldWait) => self.hand_over(Job { notification, answer: None, _entry: entry }),
-                Ok(answer @ Answer::Rerun(_)) => {
+                Ok(answer) if self.exchange.takes_time(&answer) => {
                     self.hand_over(Job { notification, answer: Some(answer), _entry: entry });
                 }
-                outcome => self.supervisor.finish(&self.listener, &notification, outcome),
+                outcome => self.supervisor.finish(&*self.exchange, &notification, outcome),
             }
         }
         Ok(())
@@ -126,9 +127,9 @@ impl Engine {
     fn carry_out(&self, job: Job) {
         let outcome = match job.answer {
             Some(answer) => Ok(answer),
-            None => self.supervisor.answer_safely(&self.listener, &job.notification),
+            None => self.supervisor.answer_safely(&*self.exchange, &job.notification),
         };
-        self.supervisor.finish(&self.listener, &job.notification, outcome);
+        self.supervisor.finish(&*self.exchange, &job.notification, outcome);
     }
 
     /// Looks for newer revisions and keeps the view clean, for ever.
@@ -150,43 +151,29 @@ impl Engine {
 
 impl Supervisor {
     /// A mistake of ours is an input/output error of the program, not the end of everything.
-    fn answer_safely(&self, listener: &Listener, notification: &Notification) -> Outcome {
-        catch_unwind(AssertUnwindSafe(|| self.answer(listener, notification))).unwrap_or_else(|_| {
+    fn answer_safely(&self, exchange: &dyn Exchange, notification: &Notification) -> Outcome {
+        catch_unwind(AssertUnwindSafe(|| self.answer(exchange, notification))).unwrap_or_else(|_| {
             report::say(format!("a mistake while answering system call {}", notification.number));
             Err(Errno(libc::EIO).into())
         })
     }
 
-    fn finish(&self, listener: &Listener, notification: &Notification, outcome: Outcome) {
+    fn finish(&self, exchange: &dyn Exchange, notification: &Notification, outcome: Outcome) {
         // Before the answer: the next call should find it already.
         self.publish();
-        let id = notification.id;
-        match outcome {
-            Ok(Answer::Resume) => listener.resume(id),
-            Ok(Answer::Value(value)) => listener.value(id, value),
-            Ok(Answer::Descriptor { file, close_on_exec }) => {
-                match listener.descriptor(id, file.as_fd(), close_on_exec) {
-                    Ok(()) => {}
-                    // It was interrupted or killed, and asks again if it still wants it.
-                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                    Err(error) => listener.error(id, error.raw_os_error().unwrap_or(libc::EIO)),
-                }
-            }
-            Ok(Answer::Rerun(rerun)) => match self.rerun(listener, notification, &rerun) {
-                Ok(()) | Err(Errno(libc::ESRCH | libc::EINTR)) => {}
-                Err(Errno(errno)) => {
-                    if errno == libc::EPERM {
-                        report::say(
-                            "this node does not let cvmfs-run redirect a system call of the program (ptrace is \
-                             forbidden, or a debugger holds it)"
-                                .to_owned(),
-                        );
-                    }
-                    listener.error(id, errno);
-                }
-            },
-            Err(Refusal::Error(Errno(errno))) => listener.error(id, errno),
-            Err(Refusal::WouldWait) => listener.error(id, libc::EIO),
+        let fails = |errno: c_int| Answer::Value(-i64::from(errno));
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(Refusal::Error(Errno(errno))) => fails(errno),
+            Err(Refusal::WouldWait) => fails(libc::EIO),
+        };
+        if let Err(Errno(errno)) = exchange.give(notification, answer) {
+            report::say(
+                "this node does not let cvmfs-run redirect a system call of the program (ptrace is forbidden, or a \
+                 debugger holds it)"
+                    .to_owned(),
+            );
+            let _ = exchange.give(notification, fails(errno));
         }
     }
 }

@@ -77,6 +77,12 @@ pub(super) fn program(cookie: u64, action: u32) -> Vec<sock_filter> {
     program
 }
 
+/// Installs the filter for this thread and what it will start; its calls come to whoever traces them.
+pub(super) fn install_traced(cookie: u64) -> io::Result<()> {
+    const PLAIN: libc::c_ulong = 0;
+    install_one(cookie, libc::SECCOMP_RET_TRACE, &[libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, PLAIN]).map(drop)
+}
+
 /// Installs the filter for this thread and what it will start, and gives the listener.
 pub(super) fn install(cookie: u64) -> io::Result<OwnedFd> {
     let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
@@ -87,18 +93,24 @@ pub(super) fn install(cookie: u64) -> io::Result<OwnedFd> {
         listener | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
         listener,
     ];
-    let mut program = program(cookie, libc::SECCOMP_RET_USER_NOTIF);
+    let fd = install_one(cookie, libc::SECCOMP_RET_USER_NOTIF, &wanted)?;
+    // SAFETY: a new descriptor that nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Installs it with the first of these flags that the kernel knows.
+fn install_one(cookie: u64, action: u32, wanted: &[libc::c_ulong]) -> io::Result<i32> {
+    let mut program = program(cookie, action);
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     let mut error = io::Error::from_raw_os_error(libc::EINVAL);
     for flags in wanted {
         for _ in 0..2 {
             // SAFETY: a program with its length, which the kernel copies.
             let fd = unsafe {
-                libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&filter))
+                libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, *flags, std::ptr::from_ref(&filter))
             };
             if fd >= 0 {
-                // SAFETY: a new descriptor that nobody else knows.
-                return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+                return Ok(fd as i32);
             }
             error = io::Error::last_os_error();
             if error.raw_os_error() != Some(libc::EACCES) {

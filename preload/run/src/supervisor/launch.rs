@@ -9,10 +9,12 @@
 //! Where the kernel only lets ancestors look into a process (Yama), both are ancestors of all.
 
 use super::engine::Engine;
+use super::exchange::Exchange;
 use super::in_flight::InFlight;
 use super::listener::Listener;
 use super::memory::Memory;
 use super::rerun::may_redirect;
+use super::trace::{self, Tracer};
 use super::{Supervisor, filter};
 use crate::supervise;
 use anyhow::{Context as _, anyhow, bail};
@@ -32,18 +34,27 @@ const ADOPTION: Duration = Duration::from_millis(5);
 /// What the supervisor tells the launcher.
 #[repr(u8)]
 enum News {
-    /// The listener comes along; the number is the program's process.
+    /// The listener comes along, if there is one; the number is the program's process.
     Started = 1,
-    /// There is no listener; the number says why.
+    /// The program's calls cannot be had; the number says why.
     Refused = 2,
     /// The program has ended; the number is its wait status.
     Ended = 3,
 }
 
+/// How the program's calls come to the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As notifications of a seccomp filter.
+    Listening,
+    /// Where a thread is stopped by such a filter, for who traces it.
+    Tracing,
+}
+
 /// Why a run under a supervisor ended without an exit status.
 pub(crate) enum NotRun {
     /// This kernel or container does not allow what is needed: nothing has been started.
-    NoListener(io::Error),
+    Refused(io::Error),
     Failed(anyhow::Error),
 }
 
@@ -54,14 +65,14 @@ impl From<anyhow::Error> for NotRun {
 }
 
 /// Runs the program with these variables added, and tells its exit status. With `needs_all` it is not run where not
-/// everything can be served, and never where nothing can.
+/// everything can be served, and never where nothing can. What was refused can be tried in another way.
 pub(crate) fn run(
-    supervisor: Supervisor,
+    supervisor: &Arc<Supervisor>,
     environment: &[(OsString, OsString)],
     command: &[OsString],
+    way: Way,
     needs_all: bool,
 ) -> Result<u8, NotRun> {
-    let supervisor = Arc::new(supervisor);
     let in_flight: &'static InFlight = Box::leak(Box::new(InFlight::new().context("making a table")?));
     become_reaper();
     let signals = supervise::forwarded();
@@ -73,7 +84,8 @@ pub(crate) fn run(
         -1 => return Err(anyhow!(io::Error::last_os_error()).context("starting the supervisor").into()),
         0 => {
             drop(ours);
-            let code = supervise_program(&supervisor, theirs, environment, command, &signals, needs_all, in_flight);
+            let program = Program { environment, command, signals: &signals, way };
+            let code = supervise_program(supervisor, theirs, &program, needs_all, in_flight);
             // SAFETY: ends this process without what the launcher had planned for its own end.
             unsafe { libc::_exit(code) };
         }
@@ -82,18 +94,18 @@ pub(crate) fn run(
     drop(theirs);
     close_inherited();
     let (listener, program) = match receive(&ours).context("the supervisor did not start")? {
-        (News::Started, program, Some(listener)) => (listener, program),
-        (News::Refused, errno, _) => return Err(NotRun::NoListener(io::Error::from_raw_os_error(errno))),
+        (News::Started, program, listener) => (listener, program),
+        (News::Refused, errno, _) => return Err(NotRun::Refused(io::Error::from_raw_os_error(errno))),
         _ => return Err(anyhow!("the supervisor did not start").into()),
     };
-    Ok(accompany(supervisor, &ours, listener, program, &signals, in_flight)?)
+    Ok(accompany(supervisor.clone(), &ours, listener, program, &signals, in_flight)?)
 }
 
 /// The launcher, while the program runs.
 fn accompany(
     supervisor: Arc<Supervisor>,
     news: &UnixStream,
-    listener: OwnedFd,
+    mut listener: Option<OwnedFd>,
     program: i32,
     signals: &libc::sigset_t,
     in_flight: &'static InFlight,
@@ -105,12 +117,12 @@ fn accompany(
     }
     // SAFETY: a new descriptor that nobody else knows.
     let arriving = unsafe { OwnedFd::from_raw_fd(arriving) };
-    let mut listener = Some(listener);
+    let mut serves = false;
     let mut adopted = true;
     loop {
         let wanted = |fd: i32| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         // When the supervisor is gone there is no news any more.
-        let watched = if listener.is_some() { news.as_raw_fd() } else { -1 };
+        let watched = if serves { -1 } else { news.as_raw_fd() };
         let mut polls = [wanted(arriving.as_raw_fd()), wanted(watched)];
         // SAFETY: an array with its length.
         unsafe { libc::poll(polls.as_mut_ptr(), 2, if adopted { -1 } else { ADOPTION.as_millis() as i32 }) };
@@ -127,20 +139,23 @@ fn accompany(
                 Ok(_) => {}
                 Err(_) => {
                     // It died: what it would have answered we answer, and its children are ours now.
-                    if let Some(listener) = listener.take() {
-                        eprintln!("cvmfs-run: the supervisor process died; going on without it");
-                        if supervisor.record.is_some() {
-                            eprintln!("cvmfs-run: what it recorded is lost, no list will be written");
-                        }
-                        adopted = false;
-                        let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)), in_flight);
-                        engine.take_over();
-                        start_threads(&engine)?;
+                    let Some(listener) = listener.take() else {
+                        bail!("the supervisor process died, and the program that it traced with it");
+                    };
+                    eprintln!("cvmfs-run: the supervisor process died; going on without it");
+                    if supervisor.record.is_some() {
+                        eprintln!("cvmfs-run: what it recorded is lost, no list will be written");
                     }
+                    (serves, adopted) = (true, false);
+                    let listener = Arc::new(Listener::new(listener, supervisor.cookie));
+                    let engine = Engine::new(supervisor.clone(), listener, in_flight);
+                    engine.take_over();
+                    start_clock(&engine)?;
+                    start_leader(&engine)?;
                 }
             }
         }
-        if listener.is_none() {
+        if serves {
             let mut status = 0;
             // SAFETY: room for a status. Threads of ours wait for threads that they trace; those are not meant.
             let found = unsafe { libc::waitpid(program, &mut status, libc::WNOHANG | libc::__WNOTHREAD) };
@@ -166,17 +181,30 @@ fn next_signal(arriving: &OwnedFd) -> Option<(i32, bool)> {
     (read == size as isize).then_some((info.ssi_signo as i32, info.ssi_code > 0))
 }
 
+/// What is to be run.
+struct Program<'a> {
+    environment: &'a [(OsString, OsString)],
+    command: &'a [OsString],
+    /// Blocked here, and not in the program.
+    signals: &'a libc::sigset_t,
+    way: Way,
+}
+
 /// The supervisor process, from its beginning to its end.
 fn supervise_program(
     supervisor: &Arc<Supervisor>,
     news: UnixStream,
-    environment: &[(OsString, OsString)],
-    command: &[OsString],
-    signals: &libc::sigset_t,
+    to_run: &Program<'_>,
     needs_all: bool,
     in_flight: &'static InFlight,
 ) -> i32 {
     become_reaper();
+    if to_run.way == Way::Tracing
+        && let Err(error) = trace::works()
+    {
+        send(&news, News::Refused, error.raw_os_error().unwrap_or(libc::EIO), None);
+        return 0;
+    }
     let Ok((ours, theirs)) = UnixStream::pair() else { return 1 };
     // SAFETY: this process has one thread.
     let program = unsafe { libc::fork() };
@@ -186,11 +214,11 @@ fn supervise_program(
     if program == 0 {
         drop((ours, news));
         // SAFETY: ends this process without what the launcher had planned for its own end.
-        unsafe { libc::_exit(start_program(supervisor.cookie, theirs, environment, command, signals)) };
+        unsafe { libc::_exit(start_program(supervisor.cookie, theirs, to_run)) };
     }
     drop(theirs);
     let listener = match receive(&ours) {
-        Ok((News::Started, _, Some(listener))) => listener,
+        Ok((News::Started, _, listener)) => listener,
         Ok((_, errno, _)) => {
             send(&news, News::Refused, errno, None);
             return 0;
@@ -198,7 +226,12 @@ fn supervise_program(
         Err(_) => return 1,
     };
     let looked = may_look_into(program);
-    let allowed = if needs_all { looked.and_then(|()| may_redirect(program as u32)) } else { looked };
+    let allowed = looked.and_then(|()| match to_run.way {
+        // From here on it is traced.
+        Way::Tracing => Ok(trace::seize(program as u32)?),
+        Way::Listening if needs_all => may_redirect(program as u32),
+        Way::Listening => Ok(()),
+    });
     if let Err(Errno(errno)) = allowed {
         // It waits for us, and has done nothing yet.
         // SAFETY: a child of ours that has not been waited for.
@@ -216,28 +249,58 @@ fn supervise_program(
     // SAFETY: no arguments.
     unsafe { libc::setsid() };
     detach(&[0, 1]);
-    send(&news, News::Started, program, Some(&listener));
-    let engine = Engine::new(supervisor.clone(), Arc::new(Listener::new(listener)), in_flight);
-    let leader = match start_threads(&engine) {
-        Ok(leader) => leader,
-        Err(error) => {
-            eprintln!("cvmfs-run: {error:#}");
-            return 1;
-        }
-    };
-    reap(supervisor, program, &news);
-    // Everybody who could ask is gone, or will ask no more.
-    let _ = leader.join();
+    send(&news, News::Started, program, listener.as_ref());
+    if let Err(error) = serve(supervisor, news, listener, program, in_flight) {
+        eprintln!("cvmfs-run: {error:#}");
+        return 1;
+    }
     supervisor.end();
     0
 }
 
-fn start_threads(engine: &Arc<Engine>) -> anyhow::Result<std::thread::JoinHandle<()>> {
+/// Answers until nobody is left who could ask.
+fn serve(
+    supervisor: &Arc<Supervisor>,
+    news: UnixStream,
+    listener: Option<OwnedFd>,
+    program: i32,
+    in_flight: &'static InFlight,
+) -> anyhow::Result<()> {
+    let recorder = supervisor.clone();
+    let ended = move |status| {
+        // Before the end is told: whoever waits for it finds the list. What stays in the background may add to it.
+        recorder.write_record();
+        send(&news, News::Ended, status, None);
+        // Whoever reads what the program wrote should see its end, though something stays in the background.
+        detach(&[2]);
+    };
+    let Some(listener) = listener else {
+        // The thread that traces is told of all ends, too.
+        let tracer = Tracer::new(supervisor.cookie, program as u32, Box::new(ended)).context("tracing")?;
+        let engine = Engine::new(supervisor.clone(), Arc::new(tracer), in_flight);
+        start_clock(&engine)?;
+        return engine.lead().context("waiting for system calls");
+    };
+    let listener: Arc<dyn Exchange> = Arc::new(Listener::new(listener, supervisor.cookie));
+    let engine = Engine::new(supervisor.clone(), listener, in_flight);
+    start_clock(&engine)?;
+    let leader = start_leader(&engine)?;
+    reap(program, ended);
+    // Everybody who could ask is gone, or will ask no more.
+    let _ = leader.join();
+    Ok(())
+}
+
+fn start_clock(engine: &Arc<Engine>) -> anyhow::Result<()> {
     let ticking = engine.clone();
     std::thread::Builder::new()
         .name("cvmfs-clock".to_owned())
         .spawn(move || ticking.tick())
-        .context("starting a thread")?;
+        .map(drop)
+        .context("starting a thread")
+}
+
+fn start_leader(engine: &Arc<Engine>) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let leading = engine.clone();
     std::thread::Builder::new()
         .name("cvmfs-leader".to_owned())
@@ -250,17 +313,13 @@ fn start_threads(engine: &Arc<Engine>) -> anyhow::Result<std::thread::JoinHandle
 }
 
 /// Waits for the program and for all that it leaves behind.
-fn reap(supervisor: &Supervisor, program: i32, news: &UnixStream) {
+fn reap(program: i32, ended: impl Fn(i32)) {
     loop {
         let mut status = 0;
         // SAFETY: room for a status. Threads of ours wait for threads that they trace; those are not meant.
         let found = unsafe { libc::waitpid(-1, &mut status, libc::__WNOTHREAD) };
         if found == program && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
-            // Before the end is told: whoever waits for it finds the list. What stays in the background may add to it.
-            supervisor.write_record();
-            send(news, News::Ended, status, None);
-            // Whoever reads what the program wrote should see its end, though something stays in the background.
-            detach(&[2]);
+            ended(status);
         }
         if found < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return;
@@ -269,21 +328,19 @@ fn reap(supervisor: &Supervisor, program: i32, news: &UnixStream) {
 }
 
 /// The program's process, until it is the program.
-fn start_program(
-    cookie: u64,
-    mut news: UnixStream,
-    environment: &[(OsString, OsString)],
-    command: &[OsString],
-    signals: &libc::sigset_t,
-) -> i32 {
+fn start_program(cookie: u64, mut news: UnixStream, to_run: &Program<'_>) -> i32 {
     // SAFETY: the set is initialised; only this thread's mask changes.
-    unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, signals, std::ptr::null_mut()) };
-    for (name, value) in environment {
+    unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, to_run.signals, std::ptr::null_mut()) };
+    for (name, value) in to_run.environment {
         // SAFETY: this process has one thread.
         unsafe { std::env::set_var(name, value) };
     }
-    match filter::install(cookie) {
-        Ok(listener) => send(&news, News::Started, 0, Some(&listener)),
+    let installed = match to_run.way {
+        Way::Listening => filter::install(cookie).map(Some),
+        Way::Tracing => filter::install_traced(cookie).map(|()| None),
+    };
+    match installed {
+        Ok(listener) => send(&news, News::Started, 0, listener.as_ref()),
         Err(error) => {
             send(&news, News::Refused, error.raw_os_error().unwrap_or(libc::EIO), None);
             return 0;
@@ -294,7 +351,7 @@ fn start_program(
         return 1;
     }
     drop(news);
-    i32::from(supervise::execute(command))
+    i32::from(supervise::execute(to_run.command))
 }
 
 /// Whether the memory of the program can be read: without that nothing can be answered.

@@ -1,5 +1,9 @@
 //! The kernel's end of the conversation: notifications come, answers go.
 
+use super::Answer;
+use super::exchange::Exchange;
+use cvmfs_view::Errno;
+use rustix::fs::{CWD, Mode, OFlags};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
@@ -18,6 +22,13 @@ pub(super) struct Notification {
     instruction: u64,
     /// Its arguments.
     pub(super) arguments: [u64; 6],
+}
+
+impl Notification {
+    /// One that did not come from a listener.
+    pub(super) fn of(id: u64, tid: u32, number: i32, arguments: [u64; 6]) -> Notification {
+        Notification { id, tid, number, arguments, ..Notification::default() }
+    }
 }
 
 #[repr(C)]
@@ -51,33 +62,60 @@ const AND_SEND: u32 = 2;
 const SYNC_WAKE_UP: u64 = 1;
 
 /// The listener of a filter.
-pub(super) struct Listener(OwnedFd);
+pub(super) struct Listener {
+    fd: OwnedFd,
+    /// Lets a call pass the filter.
+    pub(super) cookie: u64,
+}
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
 impl Listener {
-    pub(super) fn new(fd: OwnedFd) -> Listener {
-        let listener = Listener(fd);
+    pub(super) fn new(fd: OwnedFd, cookie: u64) -> Listener {
+        let listener = Listener { fd, cookie };
         // Linux 6.6: the answer wakes the caller on this processor. Older kernels say EINVAL.
         // SAFETY: the argument is a number.
-        unsafe { libc::ioctl(listener.0.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
+        unsafe { libc::ioctl(listener.fd.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
         listener
     }
 
     fn call<T>(&self, request: u64, argument: &mut T) -> io::Result<i32> {
         // SAFETY: each request of this module goes with its own structure, which the kernel reads or fills.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, std::ptr::from_mut(argument)) };
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), request, std::ptr::from_mut(argument)) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
     }
 
-    /// Waits for the next notification; `None` when nobody is left who could send one.
-    pub(super) fn receive(&self) -> io::Result<Option<Notification>> {
+    fn respond(&self, id: u64, value: i64, error: i32, flags: u32) {
+        // Gone callers need no answer.
+        let _ = self.call(SEND, &mut Response { id, value, error, flags });
+    }
+
+    /// The call fails with `errno`.
+    pub(super) fn error(&self, id: u64, errno: i32) {
+        self.respond(id, 0, -errno, 0);
+    }
+
+    /// The call returns a new descriptor for `file`.
+    fn descriptor(&self, id: u64, file: BorrowedFd<'_>, close_on_exec: bool) {
+        let target_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
+        let mut add = AddDescriptor { id, flags: AND_SEND, source: file.as_raw_fd() as u32, target: 0, target_flags };
+        match self.call(ADD_DESCRIPTOR, &mut add) {
+            Ok(_) => {}
+            // It was interrupted or killed, and asks again if it still wants it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => self.error(id, error.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
+}
+
+impl Exchange for Listener {
+    fn receive(&self) -> io::Result<Option<Notification>> {
         loop {
-            let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            let mut poll = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
             // SAFETY: one `pollfd`.
             if unsafe { libc::poll(&mut poll, 1, -1) } < 0 {
                 let error = io::Error::last_os_error();
@@ -99,36 +137,35 @@ impl Listener {
         }
     }
 
-    /// Whether the caller still waits: what is written to its memory would otherwise hit somebody else.
-    pub(super) fn is_valid(&self, id: u64) -> bool {
+    fn is_waiting(&self, id: u64) -> bool {
         let mut id = id;
         self.call(IS_VALID, &mut id).is_ok()
     }
 
-    fn respond(&self, id: u64, value: i64, error: i32, flags: u32) {
-        // Gone callers need no answer.
-        let _ = self.call(SEND, &mut Response { id, value, error, flags });
+    fn give(&self, notification: &Notification, answer: Answer) -> Result<(), Errno> {
+        let id = notification.id;
+        match answer {
+            Answer::Resume => self.respond(id, 0, 0, CONTINUE),
+            Answer::Value(value) => self.respond(id, value, 0, 0),
+            Answer::Descriptor { file, close_on_exec } => self.descriptor(id, file.as_fd(), close_on_exec),
+            Answer::Open { path, flags, mode } => {
+                let given = OFlags::from_bits_retain(flags as u32) | OFlags::CLOEXEC;
+                match rustix::fs::openat(CWD, path, given, Mode::from_raw_mode(mode)) {
+                    Ok(file) => self.descriptor(id, file.as_fd(), flags & libc::O_CLOEXEC != 0),
+                    Err(errno) => self.error(id, errno.raw_os_error()),
+                }
+            }
+            Answer::Rerun(rerun) => match self.rerun(notification, &rerun) {
+                Err(Errno(libc::EPERM)) => return Err(Errno(libc::EPERM)),
+                // Gone, or interrupted.
+                Ok(()) | Err(Errno(libc::ESRCH | libc::EINTR)) => {}
+                Err(Errno(errno)) => self.error(id, errno),
+            },
+        }
+        Ok(())
     }
 
-    /// The call returns `value`.
-    pub(super) fn value(&self, id: u64, value: i64) {
-        self.respond(id, value, 0, 0);
-    }
-
-    /// The call fails with `errno`.
-    pub(super) fn error(&self, id: u64, errno: i32) {
-        self.respond(id, 0, -errno, 0);
-    }
-
-    /// The kernel goes on with the call as if nothing had happened.
-    pub(super) fn resume(&self, id: u64) {
-        self.respond(id, 0, 0, CONTINUE);
-    }
-
-    /// The call returns a new descriptor for `file`.
-    pub(super) fn descriptor(&self, id: u64, file: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<()> {
-        let target_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
-        let mut add = AddDescriptor { id, flags: AND_SEND, source: file.as_raw_fd() as u32, target: 0, target_flags };
-        self.call(ADD_DESCRIPTOR, &mut add).map(drop)
+    fn takes_time(&self, answer: &Answer) -> bool {
+        matches!(answer, Answer::Rerun(_))
     }
 }

@@ -7,7 +7,8 @@
 //! | module | job |
 //! |---|---|
 //! | [`launch`] | the processes: launcher, supervisor, program |
-//! | [`filter`], [`listener`], [`registers`] | the kernel's interface |
+//! | [`exchange`] | where calls come from and answers go: [`listener`] or [`trace`] |
+//! | [`filter`], [`registers`] | the kernel's interface |
 //! | [`in_flight`] | calls not answered yet, for who comes after a supervisor that died |
 //! | [`calls`] | numbers and arguments of the calls: what is asked |
 //! | [`early`] | calls that the kernel settles before it looks at a path |
@@ -24,6 +25,7 @@ mod change;
 mod early;
 mod elf;
 mod engine;
+mod exchange;
 mod execute;
 mod filter;
 mod in_flight;
@@ -38,19 +40,23 @@ mod report;
 mod rerun;
 mod task;
 mod tell;
+mod trace;
 
 use crate::record::RecordFile;
 use calls::Call;
 use cvmfs_view::{Errno, Refusal, View, name};
+use exchange::Exchange;
+use libc::c_int;
 use libcvmfs::client::Client;
 use libcvmfs::namespace::Node;
 use libcvmfs::snapshot::Snapshot;
-use listener::{Listener, Notification};
+use listener::Notification;
 use parking_lot::RwLock;
 use publish::Publisher;
 use rerun::Rerun;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use task::Task;
 pub(crate) use tell::SESSION_LINK;
@@ -58,6 +64,11 @@ pub(crate) use tell::SESSION_LINK;
 /// Tries to get a listener; this process can hardly be used for anything else afterwards.
 pub(crate) fn try_listener() -> std::io::Result<OwnedFd> {
     filter::install(0)
+}
+
+/// Whether calls can be had by tracing; this process goes on as before. It must have one thread.
+pub(crate) fn try_tracing() -> std::io::Result<()> {
+    trace::works()
 }
 
 /// What answers one session.
@@ -84,6 +95,8 @@ enum Answer {
     Value(i64),
     /// It returns a new descriptor for this.
     Descriptor { file: OwnedFd, close_on_exec: bool },
+    /// It returns a new descriptor for a file of the host, opened with these flags.
+    Open { path: PathBuf, flags: c_int, mode: u32 },
     /// It is made again with other arguments.
     Rerun(Rerun),
 }
@@ -137,8 +150,8 @@ impl Supervisor {
         }
     }
 
-    fn answer(&self, listener: &Listener, notification: &Notification) -> Outcome {
-        let task = Task::of(listener, notification);
+    fn answer(&self, exchange: &dyn Exchange, notification: &Notification) -> Outcome {
+        let task = Task::of(exchange, notification);
         let Some(call) = calls::decode(notification.number, &notification.arguments) else {
             return Ok(Answer::Resume);
         };

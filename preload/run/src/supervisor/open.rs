@@ -47,11 +47,7 @@ impl Supervisor {
             Ok(Place::Elsewhere(path)) if has(libc::O_PATH) => {
                 return Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes())));
             }
-            Ok(Place::Elsewhere(path)) => {
-                let given = OFlags::from_bits_retain(flags as u32) | OFlags::CLOEXEC;
-                let file = rustix::fs::openat(CWD, path, given, Mode::from_raw_mode(mode)).map_err(Errno::from)?;
-                return Ok(Answer::Descriptor { file, close_on_exec: has(libc::O_CLOEXEC) });
-            }
+            Ok(Place::Elsewhere(path)) => return Ok(Answer::Open { path, flags, mode }),
             Err(Refusal::Error(Errno(libc::ENOENT))) if verdict::creates(flags) => {
                 return self.missing(task, at.dir, &path);
             }

@@ -5,7 +5,7 @@
 //! strings lie in a mapping of their own, for what is below its stack or near its own strings may belong to others: to a
 //! goroutine, or to the parent of a `vfork`.
 
-use super::Supervisor;
+use super::exchange::Exchange as _;
 use super::listener::{Listener, Notification};
 use super::memory::Memory;
 use super::registers::{Registers, ptrace};
@@ -16,7 +16,7 @@ use std::io;
 /// A call to make instead of one that waits.
 #[derive(Debug)]
 pub(super) struct Rerun {
-    number: i64,
+    pub(super) number: i64,
     arguments: [u64; 6],
     /// Strings, and which arguments point to them.
     strings: Vec<(usize, Vec<u8>)>,
@@ -63,7 +63,7 @@ impl Rerun {
     }
 
     /// What lies in the scratch mapping at `base`, and the arguments that point there.
-    fn layout(&self, base: u64) -> (Vec<u8>, [u64; 6]) {
+    pub(super) fn layout(&self, base: u64) -> (Vec<u8>, [u64; 6]) {
         let mut bytes = Vec::new();
         let mut arguments = self.arguments;
         let mut put = |string: &[u8]| {
@@ -92,10 +92,10 @@ impl Rerun {
     }
 }
 
-impl Supervisor {
-    /// Lets the thread of `notification` make another call, and answers the notification.
-    pub(super) fn rerun(&self, listener: &Listener, notification: &Notification, rerun: &Rerun) -> Result<(), Errno> {
-        let mut stopped = Stopped::seize(listener, notification)?;
+impl Listener {
+    /// Lets the thread of `notification` make another call, and answers the notification; not if that is `EPERM`.
+    pub(super) fn rerun(&self, notification: &Notification, rerun: &Rerun) -> Result<(), Errno> {
+        let mut stopped = Stopped::seize(self, notification)?;
         let (length, _) = rerun.layout(0);
         let base = if length.is_empty() { 0 } else { stopped.map(length.len() as u64)? };
         let (bytes, mut arguments) = rerun.layout(base);
@@ -141,7 +141,7 @@ impl Stopped {
             }
         })?;
         let interrupted = ptrace(libc::PTRACE_INTERRUPT as _, tid, 0, 0);
-        if interrupted.is_err() || !listener.is_valid(notification.id) {
+        if interrupted.is_err() || !listener.is_waiting(notification.id) {
             // Interrupted meanwhile, or gone: it can only be let go where it stops.
             if wait().is_ok() {
                 let _ = ptrace(libc::PTRACE_DETACH, tid, 0, 0);

@@ -1,6 +1,7 @@
 //! A thread of the program, as the kernel shows it.
 
-use super::listener::{Listener, Notification};
+use super::exchange::Exchange;
+use super::listener::Notification;
 use super::memory::Memory;
 use cvmfs_view::Errno;
 use std::ffi::OsStr;
@@ -12,7 +13,7 @@ use std::path::Path;
 pub(super) struct Task<'l> {
     pub(super) tid: u32,
     pub(super) memory: Memory,
-    listener: &'l Listener,
+    exchange: &'l dyn Exchange,
     /// Names what it waits for.
     id: u64,
 }
@@ -22,14 +23,14 @@ fn read_link(path: impl AsRef<Path>) -> Option<Vec<u8>> {
 }
 
 impl<'l> Task<'l> {
-    pub(super) fn of(listener: &'l Listener, notification: &Notification) -> Task<'l> {
+    pub(super) fn of(exchange: &'l dyn Exchange, notification: &Notification) -> Task<'l> {
         let tid = notification.tid;
-        Task { tid, memory: Memory(tid), listener, id: notification.id }
+        Task { tid, memory: Memory(tid), exchange, id: notification.id }
     }
 
     /// Writes to its memory. Nothing is written once it waits no more: its number may be another thread's by then.
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-        if !self.listener.is_valid(self.id) {
+        if !self.exchange.is_waiting(self.id) {
             return Err(Errno(libc::ESRCH));
         }
         self.memory.write(address, bytes)
@@ -99,11 +100,12 @@ impl<'l> Task<'l> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::listener::Listener;
     use super::*;
 
     /// A listener to which nobody listens.
     fn nowhere() -> Listener {
-        Listener::new(std::fs::File::open("/dev/null").unwrap().into())
+        Listener::new(std::fs::File::open("/dev/null").unwrap().into(), 0)
     }
 
     fn seven(listener: &Listener) -> Task<'_> {

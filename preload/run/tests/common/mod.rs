@@ -138,7 +138,7 @@ impl User {
 
     /// `cvmfs-run -o ... -- program`, to which arguments can be added.
     pub(crate) fn run(&self, program: impl AsRef<OsStr>) -> Command {
-        self.run_with(&[&format!("--mode={}", modes::current())], program)
+        self.run_in(modes::current(), program)
     }
 
     /// The same with more arguments for `cvmfs-run`.
@@ -148,7 +148,7 @@ impl User {
             command.arg("-o").arg(format!("{name}={value}"));
         }
         command.arg("--").arg(program);
-        if arguments.contains(&"--mode=full") {
+        if arguments.iter().any(|argument| ["--mode=full", "--bare"].contains(argument)) {
             // Tells the test programs that the kernel lists directories.
             command.env("KERNEL_LISTS", "1");
         }
