@@ -238,6 +238,8 @@ table! {
     SYS_linkat(a) => Link { from: at(a[0], a[1]), to: at(a[2], a[3]), flags: fd(a[4]) };
     #[cfg(target_arch = "x86_64")]
     SYS_chmod(a) => Alter { of: plain(a[0]) };
+    // Only the requests that change something get here.
+    SYS_ioctl(a) => Alter { of: Object::Descriptor(fd(a[0])) };
     SYS_fchmod(a) => Alter { of: Object::Descriptor(fd(a[0])) };
     SYS_fchmodat(a) => Alter { of: Object::Path(at(a[0], a[1]), 0) };
     SYS_fchmodat2(a) => Alter { of: Object::Path(at(a[0], a[1]), fd(a[3])) };

@@ -18,6 +18,10 @@ const X32: u32 = 0x4000_0000;
 /// Standard input, output and error are hardly ever ours: asking about them costs nothing.
 const STANDARD_DESCRIPTORS: u32 = 2;
 
+/// Requests by which a descriptor that can only be read changes what it leads to: `FS_IOC_SETFLAGS`, its sister for small
+/// machine words, `FS_IOC_FSSETXATTR`, `FS_IOC_SETVERSION`, `FS_IOC_ENABLE_VERITY`. All other requests pass.
+const CHANGING_REQUESTS: [u32; 5] = [0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602, 0x4080_6685];
+
 fn statement(code: u32, k: u32) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: 0, k }
 }
@@ -61,11 +65,18 @@ pub(super) fn program(cookie: u64, action: u32) -> Vec<sock_filter> {
             instruction.k = (decide - at - 1) as u32;
         }
     }
+    const REQUESTS: u8 = CHANGING_REQUESTS.len() as u8;
     program.extend([
         // fstat of a standard descriptor.
         jump(libc::BPF_JEQ, libc::SYS_fstat as u32, 0, 3),
         load(argument(0)),
-        jump(libc::BPF_JGT, STANDARD_DESCRIPTORS, 1, 0),
+        jump(libc::BPF_JGT, STANDARD_DESCRIPTORS, REQUESTS + 4, 0),
+        allow(),
+        jump(libc::BPF_JEQ, libc::SYS_ioctl as u32, 0, REQUESTS + 2),
+        load(argument(1)),
+    ]);
+    program.extend((0..).zip(CHANGING_REQUESTS).map(|(at, request)| jump(libc::BPF_JEQ, request, REQUESTS - at, 0)));
+    program.extend([
         allow(),
         load(argument(5)),
         jump(libc::BPF_JEQ, low, 0, 3),
@@ -169,7 +180,7 @@ mod tests {
         let judge = |number: libc::c_long, arguments| judge(&program, number as u32, arguments, ARCHITECTURE);
         let (ours, allowed) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
         for number in calls::numbers() {
-            if number == libc::SYS_fstat as u32 {
+            if [libc::SYS_fstat, libc::SYS_ioctl].contains(&number.into()) {
                 continue;
             }
             assert_eq!(judge(number.into(), [1, 2, 3, 4, 5, 0]), ours);
@@ -182,6 +193,11 @@ mod tests {
         }
         assert_eq!(judge(libc::SYS_fstat, [2, 0, 0, 0, 0, 0]), allowed);
         assert_eq!(judge(libc::SYS_fstat, [3, 0, 0, 0, 0, 0]), ours);
+        for request in CHANGING_REQUESTS {
+            assert_eq!(judge(libc::SYS_ioctl, [3, request.into(), 0, 0, 0, 0]), ours);
+            assert_eq!(judge(libc::SYS_ioctl, [3, u64::from(request) ^ 1, 0, 0, 0, 0]), allowed);
+        }
+        assert_eq!(judge(libc::SYS_ioctl, [0, libc::TCGETS, 0, 0, 0, 0]), allowed);
         assert_eq!(judge(libc::SYS_openat + i64::from(X32), [0; 6]), allowed);
     }
 

@@ -2,6 +2,10 @@
 #include "twin.h"
 #include <sys/time.h>
 #include <sys/xattr.h>
+#include <sys/ioctl.h>
+#ifndef FS_IOC_SETFLAGS
+#define FS_IOC_SETFLAGS _IOW('f', 2, long)
+#endif
 #include <utime.h>
 
 static const char *names[] = {
@@ -105,6 +109,10 @@ static void by_descriptor(int dir) {
     CALL(fchmod(file, 0777));
     CALL(fchmod(dir, 0777));
     CALL(fchmod(path, 0777));
+    long attributes = 0;
+    CALL(ioctl(file, FS_IOC_SETFLAGS, &attributes));
+    CALL(ioctl(dir, FS_IOC_SETFLAGS, &attributes));
+    CALL(ioctl(path, FS_IOC_SETFLAGS, &attributes));
     CALL(fchmod(54321, 0777));
     CALL(fchown(file, 7, 7));
     CALL(fchown(path, 7, 7));
