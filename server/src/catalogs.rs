@@ -108,6 +108,17 @@ pub fn objects<'a>(index: &Index<'a>) -> impl Iterator<Item = (u32, Expected)> +
     })
 }
 
+/// Fewer bytes than any zlib stream has.
+const LEAST_ZLIB: u64 = 8;
+
+/// Whether an object may have `size` stored bytes, as far as can be told without reading it.
+pub fn is_plausible(expected: &Expected, size: u64) -> bool {
+    match expected.compression {
+        Compression::None => expected.plain_size.is_none_or(|plain| plain == size),
+        Compression::Zlib => (LEAST_ZLIB..=expected.stored_limit).contains(&size),
+    }
+}
+
 /// A set of objects that remembers 8 bytes of each. Of 10^9 objects two are taken for the same once in 37 times.
 #[derive(Debug, Default)]
 pub struct Marks(HashSet<u64>);

@@ -12,6 +12,7 @@
 //! | [`tags`], [`transaction`] | names of revisions; keeping others away |
 //! | [`catalogs`] | the catalogs of published revisions, and the objects they name |
 //! | [`check`] | is everything there, and right? |
+//! | [`replicate`] | mirrors |
 //! | [`gc`] | deletes what no kept revision needs |
 //! | [`status`] | what was done last |
 //! | [`command`] | the command line |
@@ -27,6 +28,7 @@ pub mod gc;
 pub mod keys;
 pub mod mkfs;
 pub mod publish;
+pub mod replicate;
 pub mod repository;
 pub mod source;
 pub mod status;

@@ -3,21 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+#[path = "common/failing.rs"]
+mod failing;
 
 use common::{FQRN, Published, text};
 use cvmfs_server::check::{self, check};
 use cvmfs_server::gc::{self, Settings};
 use cvmfs_server::keys::KeyFiles;
 use cvmfs_server::repository::Repository;
-use cvmfs_server::storage::{Body, Listed, LocalStorage, Lock, Put, Storage, StorageError};
-use libcvmfs::object::ObjectName;
+use cvmfs_server::storage::{LocalStorage, Storage};
+use failing::{Failing, copy};
 use libcvmfs::trust::unix_now;
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tempfile::NamedTempFile;
 
 /// Five revisions with content, each in a nested catalog, of which the second is called `second`.
 fn published() -> Published {
@@ -117,71 +116,6 @@ fn what_a_publisher_may_be_about_to_publish_stays() {
     assert!(error.contains("a publisher"), "{error}");
 }
 
-/// A storage that fails for ever after some changes, like one whose machine was switched off.
-struct Failing {
-    inner: LocalStorage,
-    changes_left: AtomicUsize,
-}
-
-impl Failing {
-    fn change(&self) -> Result<(), StorageError> {
-        let left = self.changes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        left.map(drop).map_err(|_| StorageError::io("here", io::Error::other("switched off")))
-    }
-}
-
-impl Storage for Failing {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-    fn staging(&self) -> Result<NamedTempFile, StorageError> {
-        self.inner.staging()
-    }
-    fn put_object(&self, name: &ObjectName, body: Body) -> Result<Put, StorageError> {
-        self.change()?;
-        self.inner.put_object(name, body)
-    }
-    fn put_pointer(&self, path: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        self.change()?;
-        self.inner.put_pointer(path, bytes)
-    }
-    fn create(&self, path: &str, bytes: &[u8]) -> Result<bool, StorageError> {
-        self.change()?;
-        self.inner.create(path, bytes)
-    }
-    fn get(&self, path: &str, out: &mut dyn Write) -> Result<bool, StorageError> {
-        self.inner.get(path, out)
-    }
-    fn size(&self, path: &str) -> Result<Option<u64>, StorageError> {
-        self.inner.size(path)
-    }
-    fn list(&self, prefix: &str, visit: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
-        self.inner.list(prefix, visit)
-    }
-    fn delete(&self, path: &str) -> Result<bool, StorageError> {
-        self.change()?;
-        self.inner.delete(path)
-    }
-    fn sync(&self) -> Result<(), StorageError> {
-        Ok(())
-    }
-    fn lock(&self, owner: &str) -> Result<Box<dyn Lock>, StorageError> {
-        self.inner.lock(owner)
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn who_dies_at_any_point_has_lost_nothing() {
     let published = published();
@@ -191,8 +125,7 @@ fn who_dies_at_any_point_has_lost_nothing() {
     for changes in 0.. {
         let place = tempfile::tempdir().unwrap();
         copy(&published.storage(), place.path());
-        let inner = LocalStorage::open(place.path()).unwrap();
-        let failing = Arc::new(Failing { inner, changes_left: AtomicUsize::new(changes) });
+        let failing = Arc::new(Failing::after(changes, place.path()));
         done = gc::collect(&opened(&published, failing), &settings, &mut |_| {}).is_ok();
         let storage = Arc::new(LocalStorage::open(place.path()).unwrap());
         // A new reflog without its manifest is the one state that a publisher leaves behind, too.

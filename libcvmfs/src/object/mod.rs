@@ -3,6 +3,9 @@
 pub mod chunk;
 pub mod decode;
 pub mod encode;
+mod stored;
+
+pub use stored::Stored;
 
 use crate::hash::ContentHash;
 use serde::{Deserialize, Serialize};

@@ -2,18 +2,14 @@
 
 use super::Checker;
 use super::rows::path;
-use crate::catalogs::objects;
+use crate::catalogs::{is_plausible, objects};
 use crate::repository::Repository;
 use crate::storage::object_path;
 use anyhow::{Result, ensure};
 use libcvmfs::catalog::Index;
-use libcvmfs::object::Compression;
 use libcvmfs::object::decode::Expected;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Fewer bytes than any zlib stream has.
-const LEAST_ZLIB: u64 = 8;
 
 impl Checker<'_> {
     pub(super) fn data(&mut self, shown: &str, index: &Index<'_>) {
@@ -51,10 +47,6 @@ fn object(repository: &Repository, expected: &Expected, read: bool) -> Result<()
     let size = repository.storage.size(&object_path(&expected.name))?;
     let name = &expected.name;
     let Some(size) = size else { anyhow::bail!("object {name} is missing in {}", repository.storage.describe()) };
-    let right = match expected.compression {
-        Compression::None => expected.plain_size.is_none_or(|plain| plain == size),
-        Compression::Zlib => (LEAST_ZLIB..=expected.stored_limit).contains(&size),
-    };
-    ensure!(right, "object {name} has {size} bytes, which cannot be right");
+    ensure!(is_plausible(expected, size), "object {name} has {size} bytes, which cannot be right");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What can be asked for.
 
-use super::{check, diff, gc, generate, mkfs, publish, tag, transaction};
+use super::{check, diff, gc, generate, mkfs, publish, replicate, tag, transaction};
 use crate::keys::KeyFiles;
 use crate::repository::Repository;
 use anyhow::Result;
@@ -67,6 +67,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Delete what no kept revision needs
     Gc(gc::GcArgs),
+    /// Make or update a mirror (Stratum 1)
+    Replicate(replicate::ReplicateArgs),
     /// Write manual pages or shell completions into a directory
     #[command(hide = true)]
     Generate(generate::GenerateArgs),

@@ -9,6 +9,7 @@ pub mod mkfs;
 pub mod place;
 pub mod progress;
 pub mod publish;
+pub mod replicate;
 pub mod tag;
 pub mod transaction;
 
@@ -50,6 +51,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Publish(args) => publish::run(cli, args),
         Command::Check(args) => check::run(cli, args),
         Command::Gc(args) => gc::run(cli, args),
+        Command::Replicate(args) => replicate::run(cli, args),
         Command::Generate(args) => generate::run(args),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,73 @@
+//! `replicate`.
+
+use super::args::Cli;
+use super::place::PublicKey;
+use crate::replicate::{self, Report, Selection, Settings, Source};
+use crate::repository::Repository;
+use anyhow::{Context as _, Result};
+use clap::Args;
+use indicatif::HumanBytes;
+use libcvmfs::fqrn::Fqrn;
+use libcvmfs::trust::unix_now;
+use std::path::PathBuf;
+
+/// What `replicate` takes.
+#[derive(Debug, Args)]
+pub struct ReplicateArgs {
+    /// The repository's fully qualified name
+    fqrn: Fqrn,
+    /// Base URL of the repository, such as http://stratum0.example/cvmfs/@fqrn@; several are separated by ';'
+    #[arg(value_name = "FROM-URL")]
+    from: String,
+    /// The mirror: the directory that a web server shows as its base URL
+    #[arg(value_name = "TO")]
+    to: String,
+    #[command(flatten)]
+    key: PublicKey,
+    /// Copy the paths of this file only: one on each line, '!' before a path excludes it
+    #[arg(long, value_name = "FILE")]
+    paths: Option<PathBuf>,
+    /// Look at every object, also where a finished replication was before
+    #[arg(long)]
+    thorough: bool,
+    /// Proxies on the way, as in CVMFS_HTTP_PROXY
+    #[arg(long, value_name = "LIST", default_value = "DIRECT")]
+    proxy: String,
+    /// Objects that are fetched at the same time
+    #[arg(long, short = 'j', value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+}
+
+/// Runs `replicate`.
+pub fn run(cli: &Cli, args: &ReplicateArgs) -> Result<()> {
+    let mirror = Repository::new(args.fqrn.clone(), &args.to, args.key.files(&args.fqrn)?)?;
+    let threads = usize::from(args.threads);
+    let source = Source::open(&args.fqrn, &args.from, &args.proxy, threads)?;
+    let selection = match &args.paths {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            Some(Selection::parse(&text).with_context(|| file.display().to_string())?)
+        }
+        None => None,
+    };
+    let settings = Settings { threads, selection, thorough: args.thorough, now: unix_now() };
+    let bar = super::progress::spinner(cli);
+    let report = replicate::replicate(&mirror, &source, &settings, &mut |report: &Report| {
+        let bytes = HumanBytes(report.bytes);
+        bar.set_message(format!("{} catalogs, {} objects, {bytes}", report.catalogs, report.objects));
+        bar.tick();
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    if cli.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else if !cli.quiet {
+        let Report { revision, objects, bytes, .. } = report;
+        let what = if report.changed { "is replicated" } else { "was there already" };
+        println!("revision {revision} {what}: {objects} objects fetched ({})", HumanBytes(bytes));
+        if !report.missing_tags.is_empty() {
+            println!("the source does not have the revisions of these tags: {}", report.missing_tags.join(", "));
+        }
+    }
+    Ok(())
+}
