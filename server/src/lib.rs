@@ -13,6 +13,7 @@
 //! | [`catalogs`] | the catalogs of published revisions, and the objects they name |
 //! | [`check`] | is everything there, and right? |
 //! | [`replicate`] | mirrors |
+//! | [`serve`] | repositories over HTTP |
 //! | [`gc`] | deletes what no kept revision needs |
 //! | [`status`] | what was done last |
 //! | [`command`] | the command line |
@@ -30,6 +31,7 @@ pub mod mkfs;
 pub mod publish;
 pub mod replicate;
 pub mod repository;
+pub mod serve;
 pub mod source;
 pub mod status;
 pub mod storage;

@@ -1,6 +1,6 @@
 //! What can be asked for.
 
-use super::{check, diff, gc, generate, mkfs, publish, replicate, tag, transaction};
+use super::{check, diff, gc, generate, mkfs, publish, replicate, serve, tag, transaction};
 use crate::keys::KeyFiles;
 use crate::repository::Repository;
 use anyhow::Result;
@@ -69,6 +69,8 @@ pub enum Command {
     Gc(gc::GcArgs),
     /// Make or update a mirror (Stratum 1)
     Replicate(replicate::ReplicateArgs),
+    /// Show repositories over HTTP
+    Serve(serve::ServeArgs),
     /// Write manual pages or shell completions into a directory
     #[command(hide = true)]
     Generate(generate::GenerateArgs),

@@ -10,6 +10,7 @@ pub mod place;
 pub mod progress;
 pub mod publish;
 pub mod replicate;
+pub mod serve;
 pub mod tag;
 pub mod transaction;
 
@@ -52,6 +53,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Check(args) => check::run(cli, args),
         Command::Gc(args) => gc::run(cli, args),
         Command::Replicate(args) => replicate::run(cli, args),
+        Command::Serve(args) => serve::run(cli, args),
         Command::Generate(args) => generate::run(args),
     }?;
     Ok(ExitCode::SUCCESS)
