@@ -4,8 +4,16 @@
 
 mod common;
 
-use common::{Published, text};
+use common::{FQRN, Published, text};
+use cvmfs_server::commit::{self, Revision};
+use cvmfs_server::keys::KeyFiles;
+use cvmfs_server::repository::Repository;
 use cvmfs_tests::fixtures::{self, RepositoryFixture};
+use libcvmfs::catalog::Statistics;
+use libcvmfs::catalog::write::{CatalogWriter, Row};
+use libcvmfs::fqrn::Fqrn;
+use libcvmfs::hash::{Algorithm, PathHash};
+use libcvmfs::object::ObjectKind;
 use std::process::Command;
 
 /// What `check --json` says.
@@ -83,6 +91,58 @@ fn what_is_published_is_good_until_something_is_lost() {
     std::fs::write(fixture.web_root.join(".cvmfsreflog"), b"something").unwrap();
     let (good, told) = check(&fixture, &[]);
     assert!(!good && told["findings"][0]["place"] == ".cvmfsreflog", "{told:#}");
+}
+
+/// Publishes a root catalog that `change` made wrong, and returns what `check` says about it.
+fn wrong(published: &Published, change: impl FnOnce(&CatalogWriter)) -> String {
+    let fqrn = Fqrn::new(FQRN).unwrap();
+    let keys = KeyFiles::new(&fqrn, &published.keys(), None);
+    let repository = Repository::new(fqrn, text(&published.storage()), keys).unwrap();
+    let head = repository.head().unwrap();
+    let file = published.dir.path().join("catalog");
+    repository.fetch(&head.root_catalog(), &file).unwrap();
+    let writer = CatalogWriter::open(&file).unwrap();
+    change(&writer);
+    let mut fields = head.fields().clone();
+    fields.catalog_size = Some(writer.finish().unwrap());
+    fields.root_catalog = repository.put_file(ObjectKind::Catalog, &file, Algorithm::Sha1).unwrap().hash;
+    fields.revision += 1;
+    let history = repository.history(&head).unwrap();
+    commit::publish(&repository, Some(&head), Revision { fields, history }).unwrap();
+    let (good, told) = check(&published.fixture(), &[]);
+    assert!(!good, "{told}");
+    told["findings"].to_string()
+}
+
+#[test]
+fn what_a_catalog_says_about_its_rows_is_compared_with_them() {
+    let tree = |published: &Published| {
+        let tree = published.dir.path().join("tree");
+        std::fs::create_dir_all(tree.join("nested/below")).unwrap();
+        std::fs::write(tree.join("nested/.cvmfscatalog"), b"").unwrap();
+        std::fs::write(tree.join("file"), b"content").unwrap();
+        published.publish(&[text(&tree)]);
+    };
+    let row = |writer: &CatalogWriter, path: &[u8]| writer.row(PathHash::of(path)).unwrap().unwrap();
+    let cases: [(&str, &dyn Fn(&CatalogWriter)); 5] = [
+        ("wrong counters: ", &|writer| {
+            let said = writer.statistics().unwrap();
+            writer.set_statistics(&Statistics { own: said.own.plus(&said.own), ..said }).unwrap();
+        }),
+        ("wrong counters of all below", &|writer| {
+            let said = writer.statistics().unwrap();
+            writer.set_statistics(&Statistics { subtree: said.total(), ..said }).unwrap();
+        }),
+        ("subdirectories", &|writer| writer.put(&Row { links: 9, ..row(writer, b"") }).unwrap()),
+        ("without other names", &|writer| writer.put(&Row { links: 2, ..row(writer, b"/file") }).unwrap()),
+        ("in the one above", &|writer| writer.put(&Row { uid: 77, ..row(writer, b"/nested") }).unwrap()),
+    ];
+    for (expected, change) in cases {
+        let published = Published::new(&[]);
+        tree(&published);
+        let found = wrong(&published, change);
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
 }
 
 fn files(fixture: &RepositoryFixture) -> impl Iterator<Item = String> {
