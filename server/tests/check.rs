@@ -114,6 +114,9 @@ fn wrong(published: &Published, change: impl FnOnce(&CatalogWriter)) -> String {
     told["findings"].to_string()
 }
 
+/// What is found, and what made it so.
+type Wrong<'w> = (&'w str, &'w dyn Fn(&CatalogWriter));
+
 #[test]
 fn what_a_catalog_says_about_its_rows_is_compared_with_them() {
     let tree = |published: &Published| {
@@ -124,7 +127,7 @@ fn what_a_catalog_says_about_its_rows_is_compared_with_them() {
         published.publish(&[text(&tree)]);
     };
     let row = |writer: &CatalogWriter, path: &[u8]| writer.row(PathHash::of(path)).unwrap().unwrap();
-    let cases: [(&str, &dyn Fn(&CatalogWriter)); 5] = [
+    let cases: [Wrong<'_>; 5] = [
         ("wrong counters: ", &|writer| {
             let said = writer.statistics().unwrap();
             writer.set_statistics(&Statistics { own: said.own.plus(&said.own), ..said }).unwrap();
