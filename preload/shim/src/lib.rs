@@ -37,6 +37,7 @@ mod link;
 mod open;
 mod place;
 mod present;
+mod real;
 mod room;
 mod route;
 mod start;
@@ -50,9 +51,6 @@ mod xattr;
 macro_rules! export {
     // What is left to the supervisor: names that memory of `malloc` would be needed for, or that are rare.
     (stat::euidaccess $($rest:tt)*) => {};
-    (link::realpath $($rest:tt)*) => {};
-    (link::realpath_checked $($rest:tt)*) => {};
-    (link::canonicalize_file_name $($rest:tt)*) => {};
     (link::name_to_handle_at $($rest:tt)*) => {};
     (cwd::getwd $($rest:tt)*) => {};
     (cwd::getwd_checked $($rest:tt)*) => {};

@@ -1,6 +1,7 @@
 //! `readlink` and its sisters.
 #![allow(unsafe_op_in_unsafe_fn, reason = "every line works on the caller's arguments under the caller's promises")]
 
+pub(crate) use crate::real::{canonicalize_file_name, realpath, realpath_checked};
 use crate::route::{self, Way};
 use crate::sys::{self, Errno};
 use crate::{present, stat};

@@ -7,8 +7,19 @@ use common::{Session, output};
 use cvmfs_control::write::Presentation;
 use std::sync::OnceLock;
 
-const PARTS: [&str; 10] =
-    ["names", "attributes", "pointers", "native", "relative", "streams", "threads", "signals", "children", "stacks"];
+const PARTS: [&str; 11] = [
+    "names",
+    "attributes",
+    "real paths",
+    "pointers",
+    "native",
+    "relative",
+    "streams",
+    "threads",
+    "signals",
+    "children",
+    "stacks",
+];
 
 fn session() -> &'static Session {
     static SESSION: OnceLock<Session> = OnceLock::new();

@@ -40,10 +40,10 @@ fn it_needs_nothing() {
 }
 
 const EXPORTED: &str = "
-    access chdir closedir creat creat64 dirfd faccessat fdopendir fopen fopen64 fstat fstat64 fstatat fstatat64 getcwd __getcwd_chk
+    access canonicalize_file_name chdir closedir creat creat64 dirfd faccessat fdopendir fopen fopen64 fstat fstat64 fstatat fstatat64 getcwd __getcwd_chk
     fgetxattr flistxattr __fxstat __fxstat64 __fxstatat __fxstatat64 getxattr lgetxattr listxattr llistxattr
     lstat lstat64 __lxstat __lxstat64 open open64 __open_2 __open64_2 openat
-    openat64 __openat_2 __openat64_2 opendir readdir readdir64 readdir_r readdir64_r readlink readlinkat __readlink_chk
+    openat64 __openat_2 __openat64_2 opendir readdir readdir64 readdir_r readdir64_r readlink readlinkat realpath __realpath_chk __readlink_chk
     __readlinkat_chk rewinddir seekdir stat stat64 statx telldir __xstat __xstat64
 ";
 

@@ -94,6 +94,38 @@ static void attributes(void) {
     close(fd), unlink(native);
 }
 
+static int named(const char *path, const char *name) {
+    char here[PATH_MAX];
+    char *made = realpath(path, NULL), *written = realpath(path, here);
+    int right = made && written == here && !strcmp(made, name) && !strcmp(here, name);
+    free(made);
+    return right;
+}
+
+static void real_paths(const char *view) {
+    char native[] = "/tmp/real-XXXXXX", link[64], expected[PATH_MAX];
+    CHECK(named(R "/files//./tiny.txt", R "/files/tiny.txt") && named(R "/", R) && named(R "/nested/..", R));
+    CHECK(named(R "/symlinks/relative", R "/files/tiny.txt") && named(R "/nested/a/b/link", R "/nested/z/file00"));
+    CHECK(named(R "/nested/a/b/c", R "/nested/a/b/c"));
+    FAILS((long)realpath(R "/nope", NULL) - 1, ENOENT);
+    FAILS((long)realpath(R "/files/tiny.txt/", NULL) - 1, ENOTDIR);
+    FAILS((long)realpath(R "/symlinks/self", NULL) - 1, ELOOP);
+    FAILS((long)realpath("", NULL) - 1, ENOENT);
+    FAILS((long)realpath(NULL, NULL) - 1, EINVAL);
+    CHECK(mkdtemp(native) && named("/", "/") && named(native, native));
+    snprintf(link, sizeof link, "%s/link", native);
+    snprintf(expected, sizeof expected, "%s/absent", native);
+    CHECK(symlink("../../etc/passwd", link) == 0 && named(link, "/etc/passwd"));
+    FAILS((long)realpath(expected, NULL) - 1, ENOENT);
+    CHECK(chdir(native) == 0 && named(".", native) && named("link", "/etc/passwd"));
+    CHECK(chdir("/") == 0 && unlink(link) == 0 && rmdir(native) == 0);
+#ifdef __GLIBC__
+    char *name = canonicalize_file_name(R "/symlinks/todir");
+    CHECK(name && !strcmp(name, R "/files"));
+    free(name);
+#endif
+}
+
 static void pointers(void) {
     const char *bad[] = {NULL, (char *)1, (char *)4095, (char *)-1, (char *)0x8000000000000000};
     for (int i = 0; i < 5; i++) {
@@ -370,6 +402,8 @@ ALONE(an_opendir, (listed = opendir(R "/files")) != NULL)
 ALONE(an_fdopendir, (listed = fdopendir(directory)) != NULL)
 ALONE(a_readdir, readdir(listed) != NULL)
 ALONE(an_attribute, fgetxattr(file, "security.x", text, 10) == -1)
+ALONE(a_real_path, realpath(R "/symlinks/relative", text) != NULL)
+ALONE(a_native_real_path, realpath("/etc/passwd", text) != NULL)
 ALONE(a_native_stat, stat("/etc/passwd", &s) == 0)
 ALONE(a_native_absence, stat("/etc/absent", &s) == -1)
 
@@ -393,6 +427,7 @@ static void stacks(void) {
         {"stat", a_stat}, {"stat over links", a_long_way, 1}, {"access", an_access}, {"readlink", a_link}, {"open", an_open}, {"fstat", an_fstat},
         {"chdir", a_chdir}, {"getcwd", a_getcwd}, {"relative stat", a_relative_stat, 1}, {"fstatat", a_stat_at, 1}, {"fdopendir", an_fdopendir},
         {"readdir", a_readdir}, {"opendir", an_opendir}, {"fgetxattr", an_attribute}, {"native stat", a_native_stat},
+        {"realpath", a_real_path, 1}, {"native realpath", a_native_real_path},
         {"native absence", a_native_absence},
     };
     directory = dirfd(opendir(R "/nested"));
@@ -416,6 +451,7 @@ int main(int argc, char **argv) {
     const char *part = argv[1];
     if (!strcmp(part, "names")) names();
     if (!strcmp(part, "attributes")) attributes();
+    if (!strcmp(part, "real paths")) real_paths(argv[2]);
     if (!strcmp(part, "pointers")) pointers();
     if (!strcmp(part, "native")) native();
     if (!strcmp(part, "relative")) relative(argv[2]);
