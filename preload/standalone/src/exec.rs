@@ -20,6 +20,7 @@ unsafe extern "C" {
 }
 
 /// The program's own environment.
+#[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn own_environment() -> Strings {
     environ
 }

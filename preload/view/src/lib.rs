@@ -25,7 +25,11 @@ pub mod verdict;
 
 pub use place::{NameOrObject, View};
 
-use libc::c_int;
+use libc::{c_int, c_long};
+
+/// The number of `fchmodat2` (Linux 6.6), the same on all machines; `libc` does not have it for all.
+#[expect(non_upper_case_globals, reason = "spelled as those of libc")]
+pub const SYS_fchmodat2: c_long = 452;
 
 /// An error number, such as `ENOENT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! The system calls that concern paths: one table, from number and arguments to what is asked.
 
-use libc::{AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, O_CREAT, O_TRUNC, O_WRONLY, c_int};
+use libc::{AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, c_int};
+#[cfg(target_arch = "x86_64")]
+use libc::{O_CREAT, O_TRUNC, O_WRONLY};
 
 /// The architecture that the filter looks for (`AUDIT_ARCH_*`).
 #[cfg(target_arch = "x86_64")]
@@ -162,13 +164,19 @@ fn buffer(address: u64, size: u64) -> Buffer {
     Buffer { address, size }
 }
 
+/// All of them.
+mod numbers {
+    pub(super) use cvmfs_view::SYS_fchmodat2;
+    pub(super) use libc::*;
+}
+
 macro_rules! table {
     ($($(#[$only:meta])* $number:ident ($a:ident) => $call:expr;)*) => {
         /// What the call with this number and these arguments asks.
         pub(super) fn decode(number: i32, arguments: &Arguments) -> Option<Call> {
             $(
                 $(#[$only])*
-                if libc::c_long::from(number) == libc::$number {
+                if libc::c_long::from(number) == numbers::$number {
                     let $a = arguments;
                     return Some($call);
                 }
@@ -294,7 +302,7 @@ mod tests {
     #[test]
     fn calls_with_paths_come_to_us_and_others_do_not() {
         let numbers = numbers();
-        for number in [libc::SYS_openat, libc::SYS_execveat, libc::SYS_io_uring_setup, libc::SYS_fchmodat2] {
+        for number in [libc::SYS_openat, libc::SYS_execveat, libc::SYS_io_uring_setup, cvmfs_view::SYS_fchmodat2] {
             assert!(numbers.contains(&(number as u32)));
         }
         for number in [libc::SYS_read, libc::SYS_write, libc::SYS_getdents64, libc::SYS_close, libc::SYS_fchdir] {

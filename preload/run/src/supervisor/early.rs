@@ -28,7 +28,7 @@ pub(super) fn is_settled(number: i32, arguments: &[u64; 6], memory: Memory) -> b
         libc::SYS_unlinkat => unknown(c, AT_REMOVEDIR),
         libc::SYS_linkat => unknown(e, AT_SYMLINK_FOLLOW | AT_EMPTY_PATH),
         libc::SYS_fchownat => unknown(e, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH),
-        libc::SYS_fchmodat2 => unknown(d, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH),
+        cvmfs_view::SYS_fchmodat2 => unknown(d, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH),
         libc::SYS_utimensat => unknown(d, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) || leaves_both(memory, c),
         libc::SYS_renameat2 => {
             const EXCHANGE: u64 = 2;
