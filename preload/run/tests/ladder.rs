@@ -49,20 +49,70 @@ fn a_named_mode_says_what_is_missing() {
     }
 }
 
-/// "Without ptrace the supervisor serves all but `chdir` and exec."
+/// A program under `--mode=full` that nobody may trace: by a rule, or because `strace` does.
+fn untraceable(user: &User, strace: bool, arguments: &[&str]) -> Option<Command> {
+    if !strace {
+        return denied(user, &["ptrace"], &[&["--mode=full", "--demo", "--"], arguments].concat());
+    }
+    let strace = cvmfs_tests::tools::require_tool("strace")?;
+    let mut command = user.plain(&["--mode=full", "--demo", "--"]);
+    command.arg(strace).args(["-f", "-qq", "-o", "/dev/null"]).args(arguments);
+    Some(command)
+}
+
+/// "Where a thread may not be traced, the path of the call is changed in place": to change directories, to run programs,
+/// to open what is only a path.
 #[test]
-fn without_ptrace_files_can_still_be_read() {
+fn without_ptrace_paths_are_changed_in_place() {
     let user = demo();
-    let readme = format!("{DEMO}/README.txt");
-    let Some(mut command) = denied(&user, &["ptrace"], &["--mode=full", "--demo", "--", "head", "-n1", &readme]) else {
-        return;
-    };
-    assert_eq!(text(&mut command), "demo.example.org\n");
-    let hello = format!("{DEMO}/bin/hello.sh");
-    let Some(mut command) = denied(&user, &["ptrace"], &["--mode=full", "--demo", "--", &hello]) else { return };
-    let out = command.output().unwrap();
-    assert_eq!(out.status.code(), Some(126));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("ptrace is forbidden"), "{out:?}");
+    let script = format!(
+        "for i in 1 2 3; do cd {DEMO}/lib && cd {DEMO}/bin; done; ls; ./hello.sh; cd /; cat {DEMO}/README.txt | head -n 1; \
+         {DEMO}/bin/hello.sh; cd {DEMO}/data/../bin && ls {DEMO}/releases/v1/bin"
+    );
+    let expected = format!("hello.sh\n{GREETING}demo.example.org\n{GREETING}demo-version\n");
+    for strace in [false, true] {
+        let Some(mut command) = untraceable(&user, strace, &["bash", "-c", &script]) else { return };
+        assert_eq!(text(&mut command), expected, "strace: {strace}");
+        let Some(python) = cvmfs_tests::tools::require_tool("python3") else { return };
+        let script = format!(
+            "import os\n\
+             here = '{DEMO}/bin'\n\
+             for i in range(50):\n\
+             \x20   os.chdir('{DEMO}')\n\
+             \x20   os.chdir(here)\n\
+             \x20   assert os.getcwd() == here, os.getcwd()\n\
+             \x20   fd = os.open('{DEMO}/README.txt', os.O_PATH)\n\
+             \x20   assert os.readlink(f'/proc/self/fd/{{fd}}') == '{DEMO}/README.txt'\n\
+             \x20   os.close(fd)\n\
+             assert here == '/'.join(['', 'cvmfs', 'demo.example.org', 'bin']), here\n\
+             pid = os.fork()\n\
+             if pid == 0:\n\
+             \x20   os.execv(here + '/hello.sh', ['hello.sh'])\n\
+             assert os.waitpid(pid, 0)[1] == 0"
+        );
+        let python = python.to_string_lossy().into_owned();
+        let Some(mut command) = untraceable(&user, strace, &[&python, "-c", &script]) else { return };
+        assert_eq!(text(&mut command), GREETING, "strace: {strace}");
+    }
+}
+
+/// "Memory that a `vfork` shares is not changed", nor a path that is too short: these fail, and it is said why.
+#[test]
+fn what_cannot_be_changed_in_place_is_refused() {
+    let user = demo();
+    let Some(python) = cvmfs_tests::tools::require_tool("python3") else { return };
+    let python = python.to_string_lossy().into_owned();
+    let vfork = format!("import os\nos.posix_spawn('{DEMO}/bin/hello.sh', ['hello.sh'], {{}})");
+    let short = format!(
+        "import os\nos.chdir('/tmp'); os.symlink('{DEMO}', 'c-{0}')\ntry: os.chdir('c-{0}')\nfinally: os.unlink('c-{0}')",
+        std::process::id()
+    );
+    for script in [vfork, short] {
+        let Some(mut command) = untraceable(&user, false, &[&python, "-c", &script]) else { return };
+        let out = command.output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(said.contains("PermissionError") && said.contains("vfork"), "{said}");
+    }
 }
 
 /// "A program that does not let itself be looked at goes on in the kernel, without `/cvmfs`."

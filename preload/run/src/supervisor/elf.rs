@@ -1,7 +1,7 @@
 //! Executable files: which loader they ask for, and a copy that asks for another.
 
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 
 const HEADER: usize = 64;
@@ -75,6 +75,28 @@ fn script(line: &[u8]) -> Image {
     }
     let rest = rest.get(rest.iter().position(|b| !blank(b)).unwrap_or(rest.len())..).unwrap_or_default();
     Image::Script(interpreter.to_vec(), (!rest.is_empty()).then(|| rest.to_vec()))
+}
+
+/// The first line of a script that has another interpreter; none if it would be too long for the kernel.
+pub(super) fn script_line(interpreter: &[u8], argument: Option<&[u8]>) -> Option<Vec<u8>> {
+    let mut line = [b"#!", interpreter].concat();
+    if let Some(argument) = argument {
+        line.push(b' ');
+        line.extend_from_slice(argument);
+    }
+    line.push(b'\n');
+    let kernel_reads_it = line.len() < LINE && !interpreter.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'\n'));
+    kernel_reads_it.then_some(line)
+}
+
+/// Writes a copy of a script with another first line.
+pub(super) fn copy_with_line(file: &mut File, line: &[u8], to: &mut File) -> io::Result<()> {
+    file.rewind()?;
+    let mut rest = Vec::new();
+    file.read_to_end(&mut rest)?;
+    let first = rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1);
+    to.write_all(line)?;
+    to.write_all(rest.get(first..).unwrap_or_default())
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -151,6 +173,22 @@ mod tests {
         assert_eq!(of(b"#!\n"), Image::Other);
         assert_eq!(of(&[b"#!/".as_slice(), &[b'x'; 300]].concat()), Image::Other);
         assert_eq!(of(b""), Image::Other);
+    }
+
+    #[test]
+    fn a_copy_of_a_script_has_another_interpreter_and_the_same_rest() {
+        let line = script_line(b"/some/where/sh", Some(b"-e")).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"#!/cvmfs/x/sh -e\necho $0\n").unwrap();
+        let mut copy = tempfile::tempfile().unwrap();
+        copy_with_line(&mut file, &line, &mut copy).unwrap();
+        let mut content = String::new();
+        copy.rewind().unwrap();
+        copy.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "#!/some/where/sh -e\necho $0\n");
+        let script = |interpreter: &[u8], argument: Option<&[u8]>| script_line(interpreter, argument).is_some();
+        assert!(script(&[b'x'; 252], None) && !script(&[b'x'; 253], None), "the kernel reads no more");
+        assert!(!script(b"/a path/sh", None));
     }
 
     #[test]

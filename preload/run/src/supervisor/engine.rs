@@ -5,6 +5,8 @@
 use super::exchange::Exchange;
 use super::in_flight::{Entry, InFlight};
 use super::listener::Notification;
+use super::rerun::Rerun;
+use super::task::Task;
 use super::{Answer, Outcome, Supervisor, report};
 use cvmfs_view::{Errno, Refusal};
 use libc::c_int;
@@ -13,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Calls that are waited for at the same time.
@@ -70,6 +73,7 @@ impl Engine {
     /// Answers until nobody is left who could ask.
     pub(super) fn lead(self: &Arc<Self>) -> std::io::Result<()> {
         while let Some(notification) = self.exchange.receive()? {
+            self.supervisor.in_place.restore(notification.tid);
             let entry = self.in_flight.note(&notification);
             let outcome = patience::without_waiting(|| self.supervisor.answer_safely(&*self.exchange, &notification));
             match outcome {
@@ -167,13 +171,32 @@ impl Supervisor {
             Err(Refusal::Error(Errno(errno))) => fails(errno),
             Err(Refusal::WouldWait) => fails(libc::EIO),
         };
-        if let Err(Errno(errno)) = exchange.give(notification, answer) {
-            report::say(
-                "this node does not let cvmfs-run redirect a system call of the program (ptrace is forbidden, or a \
-                 debugger holds it)"
-                    .to_owned(),
-            );
-            let _ = exchange.give(notification, fails(errno));
+        if let Err(rerun) = exchange.give(notification, answer) {
+            self.finish_in_place(exchange, notification, *rerun);
         }
+    }
+
+    /// Does without tracing what it can.
+    fn finish_in_place(&self, exchange: &dyn Exchange, notification: &Notification, rerun: Rerun) {
+        let task = Task::of(exchange, notification);
+        // What a script takes is only prepared where it is needed, so it has to be found out once more.
+        self.untraceable.store(true, Ordering::Relaxed);
+        let own = match rerun.own {
+            None => match self.answer_safely(exchange, notification) {
+                Ok(Answer::Rerun(again)) => again.own,
+                _ => None,
+            },
+            own => own,
+        };
+        let resume = || drop(exchange.give(notification, Answer::Resume));
+        if own.is_some_and(|own| self.in_place.carry_out(&task, &own, resume).is_ok()) {
+            return;
+        }
+        report::say(
+            "this node does not let cvmfs-run redirect a system call of the program (ptrace is forbidden, or a debugger \
+             holds it), and its path is too short, or another process's as well (vfork), to be changed in place"
+                .to_owned(),
+        );
+        let _ = exchange.give(notification, Answer::Value(-i64::from(libc::EPERM)));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Answer;
 use super::listener::Notification;
-use cvmfs_view::Errno;
+use super::rerun::Rerun;
 use std::io;
 
 /// The kernel's end of the conversation.
@@ -17,9 +17,8 @@ pub(super) trait Exchange: Send + Sync {
     /// Ends the call. A caller that is gone needs no answer.
     ///
     /// # Errors
-    /// `EPERM` if the call cannot be made again with other arguments, because the thread may not be traced. Then it
-    /// waits still.
-    fn give(&self, notification: &Notification, answer: Answer) -> Result<(), Errno>;
+    /// The call that cannot be made in the place of this one, because the thread may not be traced. It waits still.
+    fn give(&self, notification: &Notification, answer: Answer) -> Result<(), Box<Rerun>>;
 
     /// Whether this answer takes longer than the thread that receives should be busy.
     fn takes_time(&self, answer: &Answer) -> bool;

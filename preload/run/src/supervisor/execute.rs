@@ -14,6 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 /// Interpreters of interpreters, as in the kernel.
 const DEPTH: usize = 5;
@@ -22,6 +23,24 @@ const DEPTH: usize = 5;
 enum Program {
     Ours(Node),
     Host(PathBuf),
+}
+
+/// A script on the way to the program that is run.
+struct Script {
+    program: Program,
+    file: File,
+    argument: Option<Vec<u8>>,
+    /// Its interpreter is where the kernel looks for it.
+    kernel_finds_it: bool,
+}
+
+/// What leads to the program that is run.
+struct Chain {
+    /// Arguments before those that are given.
+    front: Vec<Vec<u8>>,
+    scripts: Vec<Script>,
+    /// Where the arguments that are given lie.
+    arguments: u64,
 }
 
 impl Program {
@@ -66,6 +85,7 @@ impl Supervisor {
         // Only what leads to us at some point is not the kernel's alone.
         let mut concerned = !native;
         let mut front: Vec<Vec<u8>> = Vec::new();
+        let mut scripts = Vec::new();
         for _ in 0..DEPTH {
             if let Program::Ours(node) = &program {
                 self.may_run(node)?;
@@ -89,9 +109,10 @@ impl Supervisor {
                     if front.is_empty() {
                         front.push(path.clone());
                     }
-                    front.splice(0..0, std::iter::once(interpreter.clone()).chain(argument));
+                    front.splice(0..0, std::iter::once(interpreter.clone()).chain(argument.clone()));
                     let place = self.locate_path(task, libc::AT_FDCWD, &interpreter, LastLink::Follow);
-                    program = match place {
+                    let kernel_finds_it = matches!(place, Ok(Place::Native));
+                    let next = match place {
                         Ok(Place::Ours(node)) => {
                             concerned = true;
                             Program::Ours(node)
@@ -104,9 +125,15 @@ impl Supervisor {
                         Err(Refusal::Error(_)) if !concerned => return Ok(Answer::Resume),
                         Err(refusal) => return Err(refusal),
                     };
+                    let this = std::mem::replace(&mut program, next);
+                    // One whose interpreter is a script again needs more than another name.
+                    scripts.push(Script { program: this, file, argument, kernel_finds_it });
                     path = interpreter;
                 }
-                image => return self.run(task, &program, file, image, concerned, front, arguments, notification),
+                image => {
+                    let chain = Chain { front, scripts, arguments };
+                    return self.run(task, &program, file, image, concerned, at, chain, notification);
+                }
             }
         }
         if concerned { Err(Errno(libc::ELOOP).into()) } else { Ok(Answer::Resume) }
@@ -132,10 +159,11 @@ impl Supervisor {
         file: File,
         image: Image,
         concerned: bool,
-        front: Vec<Vec<u8>>,
-        arguments: u64,
+        at: At,
+        chain: Chain,
         notification: &Notification,
     ) -> Outcome {
+        let Chain { front, scripts, arguments } = chain;
         let loader = match &image {
             Image::Elf(Some(loader)) => match self.locate_path(task, libc::AT_FDCWD, &loader.path, LastLink::Follow) {
                 Ok(Place::Ours(node)) => {
@@ -153,6 +181,7 @@ impl Supervisor {
             Image::Other if concerned => return Err(Errno(libc::ENOEXEC).into()),
             _ => None,
         };
+        let has_loader_of_ours = loader.is_some();
         let name = match (program, loader) {
             (Program::Host(_), None) if !concerned => return Ok(Answer::Resume),
             (Program::Host(path), None) => path.clone(),
@@ -173,11 +202,40 @@ impl Supervisor {
         let rerun = Rerun::brief(libc::SYS_execve, [0, arguments, environment, 0, 0, 0])
             .with_string(0, name.as_os_str().as_bytes());
         if front.is_empty() {
-            return Ok(Answer::Rerun(rerun));
+            return Ok(Answer::Rerun(rerun.or_in_place(at, name.as_os_str().as_bytes(), LastLink::Follow)));
         }
+        let rerun = match self.script_in_place(scripts, &name, has_loader_of_ours)? {
+            Some(script) => rerun.or_in_place(at, script.as_os_str().as_bytes(), LastLink::Follow),
+            None => rerun,
+        };
         let given = task.memory.addresses(arguments)?;
         let list = front.into_iter().map(Item::New).chain(given.into_iter().skip(1).map(Item::There)).collect();
         Ok(Answer::Rerun(rerun.with_list(1, list)))
+    }
+
+    /// A name with which the kernel runs a script by itself, where that is needed.
+    fn script_in_place(
+        &self,
+        scripts: Vec<Script>,
+        interpreter: &Path,
+        has_loader_of_ours: bool,
+    ) -> Result<Option<PathBuf>, Refusal> {
+        let mut scripts = scripts.into_iter();
+        let (Some(mut script), None) = (scripts.next(), scripts.next()) else { return Ok(None) };
+        if !self.untraceable.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        if script.kernel_finds_it && !has_loader_of_ours {
+            return match &script.program {
+                Program::Ours(node) => Ok(Some(self.view.materialise_program(node)?)),
+                Program::Host(_) => Ok(None),
+            };
+        }
+        let line = elf::script_line(interpreter.as_os_str().as_bytes(), script.argument.as_deref());
+        let Some(line) = line else { return Ok(None) };
+        let copy = self.copy_name(&script.program)?;
+        self.view.write_program(&copy, |to| elf::copy_with_line(&mut script.file, &line, to))?;
+        Ok(Some(copy))
     }
 
     /// A copy of a program that asks for a loader in the view, under a name that tells where the program is.
@@ -188,6 +246,18 @@ impl Supervisor {
         loader: &elf::Loader,
         real: &Path,
     ) -> Result<PathBuf, Refusal> {
+        let copy = self.copy_name(program)?;
+        // A program of the host can have changed; one of ours cannot, nor its loader's name.
+        if matches!(program, Program::Host(_)) || !copy.exists() {
+            let mut file = file;
+            let loader_path = real.as_os_str().as_bytes();
+            self.view.write_program(&copy, |to| elf::copy_with_loader(&mut file, loader, loader_path, to))?;
+        }
+        Ok(copy)
+    }
+
+    /// The name of a copy of a program, which tells where the program is.
+    fn copy_name(&self, program: &Program) -> Result<PathBuf, Refusal> {
         let mut below = match program {
             Program::Ours(node) => {
                 self.keep(node);
@@ -200,14 +270,7 @@ impl Supervisor {
             }
         };
         below.splice(0..0, self.view.prefix().iter().copied());
-        let copy = PathBuf::from(OsString::from_vec(below));
-        // A program of the host can have changed; one of ours cannot, nor its loader's name.
-        if matches!(program, Program::Host(_)) || !copy.exists() {
-            let mut file = file;
-            let loader_path = real.as_os_str().as_bytes();
-            self.view.write_program(&copy, |to| elf::copy_with_loader(&mut file, loader, loader_path, to))?;
-        }
-        Ok(copy)
+        Ok(PathBuf::from(OsString::from_vec(below)))
     }
 }
 

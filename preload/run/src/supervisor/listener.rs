@@ -2,6 +2,7 @@
 
 use super::Answer;
 use super::exchange::Exchange;
+use super::rerun::Rerun;
 use cvmfs_view::Errno;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::io;
@@ -142,7 +143,7 @@ impl Exchange for Listener {
         self.call(IS_VALID, &mut id).is_ok()
     }
 
-    fn give(&self, notification: &Notification, answer: Answer) -> Result<(), Errno> {
+    fn give(&self, notification: &Notification, answer: Answer) -> Result<(), Box<Rerun>> {
         let id = notification.id;
         match answer {
             Answer::Resume => self.respond(id, 0, 0, CONTINUE),
@@ -156,7 +157,7 @@ impl Exchange for Listener {
                 }
             }
             Answer::Rerun(rerun) => match self.rerun(notification, &rerun) {
-                Err(Errno(libc::EPERM)) => return Err(Errno(libc::EPERM)),
+                Err(Errno(libc::EPERM)) => return Err(Box::new(rerun)),
                 // Gone, or interrupted.
                 Ok(()) | Err(Errno(libc::ESRCH | libc::EINTR)) => {}
                 Err(Errno(errno)) => self.error(id, errno),

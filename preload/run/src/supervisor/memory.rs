@@ -53,6 +53,15 @@ impl Memory {
     }
 
     /// `EPERM`, whatever the kernel says, if the process may not be looked at.
+    /// Writes all of `from` to `address`, also where the program itself may only read: the kernel gives it a copy of the
+    /// page, which nobody else sees. Memory that is shared and may only be read is not written to.
+    pub(super) fn write_private(self, address: u64, from: &[u8]) -> Result<(), Errno> {
+        match self.write(address, from) {
+            Err(Errno(libc::EFAULT)) => self.file(true)?.write_all_at(from, address).map_err(|_| Errno(libc::EFAULT)),
+            written => written,
+        }
+    }
+
     fn file(self, write: bool) -> Result<File, Errno> {
         File::options().read(true).write(write).open(format!("/proc/{}/mem", self.0)).map_err(|_| Errno(libc::EPERM))
     }

@@ -18,6 +18,7 @@
 //! | [`open`], [`tell`], [`change`], [`execute`], [`elf`] | the answers |
 //! | [`publish`] | telling the shims what is mounted |
 //! | [`rerun`] | making a call again with other arguments |
+//! | [`in_place`] | doing without that where nobody may trace |
 //! | [`report`] | what the user is told |
 
 mod calls;
@@ -29,6 +30,7 @@ mod exchange;
 mod execute;
 mod filter;
 mod in_flight;
+mod in_place;
 pub(crate) mod launch;
 mod listener;
 mod locate;
@@ -46,6 +48,7 @@ use crate::record::RecordFile;
 use calls::Call;
 use cvmfs_view::{Errno, Refusal, View, name};
 use exchange::Exchange;
+use in_place::InPlace;
 use libc::c_int;
 use libcvmfs::client::Client;
 use libcvmfs::namespace::Node;
@@ -58,6 +61,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use task::Task;
 pub(crate) use tell::SESSION_LINK;
 
@@ -85,6 +89,9 @@ pub(crate) struct Supervisor {
     publisher: Option<Publisher>,
     /// None: nobody wants to know what is used.
     record: Option<RecordFile>,
+    /// A thread was met that may not be traced.
+    untraceable: AtomicBool,
+    in_place: InPlace,
 }
 
 /// How a call ends.
@@ -112,7 +119,17 @@ impl Supervisor {
         record: Option<RecordFile>,
     ) -> Supervisor {
         let caller = libcvmfs::identity::of_process();
-        Supervisor { client, view, caller, cookie, snapshots: RwLock::default(), publisher, record }
+        Supervisor {
+            client,
+            view,
+            caller,
+            cookie,
+            snapshots: RwLock::default(),
+            publisher,
+            record,
+            untraceable: AtomicBool::new(false),
+            in_place: InPlace::default(),
+        }
     }
 
     /// Notes that the content of a file was handed out, or a directory that can be listed.
@@ -135,6 +152,7 @@ impl Supervisor {
     /// Nobody is left.
     fn end(&self) {
         self.write_record();
+        self.in_place.remove();
         if let Some(publisher) = &self.publisher {
             publisher.remove();
         }

@@ -58,7 +58,9 @@ impl Supervisor {
             let name = self.named(&node)?;
             let flags = (flags | libc::O_NOFOLLOW) as u64;
             return Ok(Answer::Rerun(
-                Rerun::brief(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags, 0, 0, 0]).with_string(1, &name),
+                Rerun::brief(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, flags, 0, 0, 0])
+                    .with_string(1, &name)
+                    .or_in_place(at, &name, last),
             ));
         }
         let kept = OFlags::from_bits_retain((flags & KEPT) as u32);
@@ -77,7 +79,8 @@ impl Supervisor {
                 // the registers of one that was let go in the middle stay as they were for the call.
                 let waits = flags & libc::O_NONBLOCK == 0 && flags & libc::O_ACCMODE != libc::O_RDWR;
                 let rerun = if waits { Rerun::long } else { Rerun::brief };
-                return Ok(Answer::Rerun(rerun(libc::SYS_openat, arguments).with_string(1, &name)));
+                let rerun = rerun(libc::SYS_openat, arguments).with_string(1, &name);
+                return Ok(Answer::Rerun(rerun.or_in_place(at, &name, last)));
             }
         };
         self.note(&node)?;
@@ -157,7 +160,8 @@ impl Supervisor {
                 }
                 verdict::permitted(&node, &self.caller, libc::X_OK)?;
                 let name = self.named(&node)?;
-                Ok(Answer::Rerun(Rerun::brief(libc::SYS_chdir, [0; 6]).with_string(0, &name)))
+                let rerun = Rerun::brief(libc::SYS_chdir, [0; 6]).with_string(0, &name);
+                Ok(Answer::Rerun(rerun.or_in_place(at, &name, LastLink::Follow)))
             }
         }
     }
@@ -182,6 +186,6 @@ impl Supervisor {
     pub(super) fn with_path(&self, notification: &Notification, at: At, path: &[u8]) -> Rerun {
         let number = libc::c_long::from(notification.number);
         let position = notification.arguments.iter().position(|argument| *argument == at.path).unwrap_or(0);
-        Rerun::brief(number, notification.arguments).with_string(position, path)
+        Rerun::brief(number, notification.arguments).with_string(position, path).or_in_place(at, path, LastLink::Keep)
     }
 }

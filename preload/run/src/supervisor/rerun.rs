@@ -5,12 +5,14 @@
 //! strings lie in a mapping of their own, for what is below its stack or near its own strings may belong to others: to a
 //! goroutine, or to the parent of a `vfork`.
 
+use super::calls::At;
 use super::exchange::Exchange as _;
 use super::listener::{Listener, Notification};
 use super::memory::Memory;
 use super::registers::{Registers, ptrace};
 use cvmfs_view::Errno;
 use libc::c_int;
+use libcvmfs::namespace::LastLink;
 use std::io;
 
 /// A call to make instead of one that waits.
@@ -24,6 +26,22 @@ pub(super) struct Rerun {
     list: Option<(usize, Vec<Item>)>,
     /// Whether we wait for its end.
     brief: bool,
+    /// What would do instead of all this, in the call as it is.
+    pub(super) own: Option<Own>,
+}
+
+/// A path of the program's own, in the place of which another name makes the kernel do the same.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// Where it lies.
+    pub(super) address: u64,
+    /// The directory from which it is followed.
+    pub(super) dir: c_int,
+    pub(super) name: Vec<u8>,
+    /// Whether the name may be a link that leads there.
+    pub(super) follows: bool,
+    /// Whether the name is of use after the call.
+    pub(super) lasts: bool,
 }
 
 /// A string in a list.
@@ -42,7 +60,7 @@ const SCRATCH_PLACES: u64 = 4096;
 impl Rerun {
     /// One that ends at once: the thread finds its registers as they were, but for the result.
     pub(super) fn brief(number: i64, arguments: [u64; 6]) -> Rerun {
-        Rerun { number, arguments, strings: Vec::new(), list: None, brief: true }
+        Rerun { number, arguments, strings: Vec::new(), list: None, brief: true, own: None }
     }
 
     /// One that may take its time: the thread is let go when it begins, and keeps the new arguments in its registers.
@@ -53,6 +71,18 @@ impl Rerun {
     /// The argument at `position` is this string.
     pub(super) fn with_string(mut self, position: usize, string: &[u8]) -> Rerun {
         self.strings.push((position, string.to_vec()));
+        self
+    }
+
+    /// The call as it is does the same with `name` in the place of its path.
+    pub(super) fn or_in_place(mut self, at: At, name: &[u8], last: LastLink) -> Rerun {
+        self.own = Some(Own {
+            address: at.path,
+            dir: at.dir,
+            name: name.to_vec(),
+            follows: last == LastLink::Follow,
+            lasts: self.number == libc::SYS_execve,
+        });
         self
     }
 

@@ -36,6 +36,14 @@ impl<'l> Task<'l> {
         self.memory.write(address, bytes)
     }
 
+    /// As [`Task::write`], also where the program itself may only read.
+    pub(super) fn write_private(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        if !self.exchange.is_waiting(self.id) {
+            return Err(Errno(libc::ESRCH));
+        }
+        self.memory.write_private(address, bytes)
+    }
+
     /// The name of its working directory.
     pub(super) fn working_directory(&self) -> Option<Vec<u8>> {
         read_link(format!("/proc/{}/cwd", self.tid))

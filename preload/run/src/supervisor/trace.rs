@@ -291,7 +291,7 @@ impl Exchange for Tracer {
         self.waiting.lock().contains_key(&id)
     }
 
-    fn give(&self, notification: &Notification, answer: Answer) -> Result<(), Errno> {
+    fn give(&self, notification: &Notification, answer: Answer) -> Result<(), Box<Rerun>> {
         if std::thread::current().id() == self.own {
             self.give_here(notification, answer);
         } else {
