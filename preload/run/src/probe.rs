@@ -137,6 +137,13 @@ fn report() -> Report {
                  forbid it."
                     .to_owned(),
             );
+            if works("seccomp listener") && (works("process_vm_readv") || works("/proc/PID/mem")) {
+                advice.push(
+                    "Static programs can read and list with --mode=full; running programs of /cvmfs and cd into it work \
+                     there only where a path can be changed in the program's own memory."
+                        .to_owned(),
+                );
+            }
         }
     }
     if !works("cache") {

@@ -145,7 +145,9 @@ fn probe_says_what_auto_does() {
         let found: serde_json::Value = serde_json::from_str(&text(&mut command)).unwrap();
         assert_eq!(found["mode"], mode, "without {calls:?}: {found:#}");
         let Some(mut command) = denied(&user, calls, &["probe"]) else { return };
-        assert!(text(&mut command).contains(&format!("--mode={mode}")));
+        let advice = text(&mut command);
+        assert!(advice.contains(&format!("--mode={mode}")));
+        assert_eq!(advice.contains("in the program's own memory"), calls == ["ptrace"], "{advice}");
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub struct ReplicateArgs {
     /// The repository's fully qualified name
     fqrn: Fqrn,
-    /// Base URL of the repository, such as http://stratum0.example/cvmfs/@fqrn@; several are separated by ';'
+    /// Base URL of the repository, of http or file, in which @fqrn@ stands for its name; several are separated by ';'
     #[arg(value_name = "FROM-URL")]
     from: String,
     /// The mirror: the directory that a web server shows as its base URL
