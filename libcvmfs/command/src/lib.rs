@@ -30,7 +30,7 @@ pub mod tree;
 
 use anyhow::Result;
 use args::{Cli, Command};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use output::Output;
 use session::Session;
 use std::process::ExitCode;
@@ -53,7 +53,7 @@ pub fn run() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     if let Command::Generate(args) = &cli.command {
-        generate::run(args)?;
+        generate::run(args, Cli::command())?;
         return Ok(ExitCode::SUCCESS);
     }
     let session = Session::new(&cli.options)?;

@@ -1,6 +1,6 @@
 //! What can be asked for.
 
-use super::{check, diff, gc, generate, mkfs, publish, replicate, serve, tag, transaction};
+use super::{check, diff, gc, mkfs, publish, replicate, serve, tag, transaction};
 use crate::keys::KeyFiles;
 use crate::repository::Repository;
 use anyhow::Result;
@@ -73,7 +73,7 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Write manual pages or shell completions into a directory
     #[command(hide = true)]
-    Generate(generate::GenerateArgs),
+    Generate(cvmfs_command::generate::GenerateArgs),
 }
 
 /// Which repository.

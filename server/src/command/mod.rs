@@ -4,7 +4,6 @@ pub mod args;
 pub mod check;
 pub mod diff;
 pub mod gc;
-pub mod generate;
 pub mod mkfs;
 pub mod place;
 pub mod progress;
@@ -17,7 +16,7 @@ pub mod transaction;
 use crate::repository::Repository;
 use anyhow::{Result, bail};
 use args::{Cli, Command};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use cvmfs_command::session::Session;
 use libcvmfs::hash::ContentHash;
 use std::process::ExitCode;
@@ -54,7 +53,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Gc(args) => gc::run(cli, args),
         Command::Replicate(args) => replicate::run(cli, args),
         Command::Serve(args) => serve::run(cli, args),
-        Command::Generate(args) => generate::run(args),
+        Command::Generate(args) => cvmfs_command::generate::run(args, Cli::command()),
     }?;
     Ok(ExitCode::SUCCESS)
 }
