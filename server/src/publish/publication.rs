@@ -217,6 +217,8 @@ impl<'r, 'w> Publication<'r, 'w> {
         let mut row = attributes.row(&Kind::File(size), first, self.settings.nanoseconds);
         let mut known = Vec::new();
         for path in paths {
+            // An archive may have the path twice: then the one before counts, which may be on its way.
+            self.settle(path)?;
             match self.draft.row(path)? {
                 Some(known_row)
                     if known_row.is_regular()
