@@ -16,6 +16,7 @@ pub mod get;
 pub mod human;
 pub mod info;
 pub mod json;
+pub mod logging;
 pub mod ls;
 pub mod names;
 pub mod output;
@@ -38,7 +39,7 @@ use std::process::ExitCode;
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(&cli);
+    logging::start("cvmfs", cli.quiet, cli.verbose);
     // A check of the cache that could not begin has a status of its own.
     let trouble = if matches!(cli.command, Command::Fsck(_)) { fsck::OPERATIONAL } else { output::TROUBLE };
     match dispatch(cli) {
@@ -76,21 +77,4 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Generate(_) => Ok(()),
     }?;
     output.finish()
-}
-
-fn start_logging(cli: &Cli) {
-    let asked = std::env::var("CVMFS_LOG").unwrap_or_default();
-    let level = match (cli.quiet, cli.verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "info",
-        (_, _) => "debug",
-    };
-    let filter = if asked.is_empty() { level } else { &asked };
-    let mut logger = env_logger::Builder::new();
-    logger.parse_filters(filter).format(|out, record| {
-        use std::io::Write as _;
-        writeln!(out, "cvmfs: {}: {}", record.level().as_str().to_lowercase(), record.args())
-    });
-    logger.init();
 }

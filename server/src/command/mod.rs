@@ -28,7 +28,7 @@ const FAILED: u8 = 1;
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(&cli);
+    cvmfs_command::logging::start("cvmfs-server", cli.quiet, cli.verbose);
     match dispatch(&cli) {
         Ok(status) => status,
         Err(error) => {
@@ -73,20 +73,4 @@ fn session(repository: &Repository, root: Option<ContentHash>) -> Result<(Sessio
         options.push(option("CVMFS_ROOT_HASH", &root));
     }
     Ok((Session::new(&options)?, cache))
-}
-
-fn start_logging(cli: &Cli) {
-    let asked = std::env::var("CVMFS_LOG").unwrap_or_default();
-    let level = match (cli.quiet, cli.verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "info",
-        (_, _) => "debug",
-    };
-    let mut logger = env_logger::Builder::new();
-    logger.parse_filters(if asked.is_empty() { level } else { &asked }).format(|out, record| {
-        use std::io::Write as _;
-        writeln!(out, "cvmfs-server: {}: {}", record.level().as_str().to_lowercase(), record.args())
-    });
-    logger.init();
 }
