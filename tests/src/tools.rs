@@ -1,7 +1,7 @@
 //! Programs of the system that a test needs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// Set to `1` where every tool is installed (continuous integration): a missing one is then a failure.
 pub const REQUIRE_TOOLS: &str = "CVMFS_TESTS_REQUIRE_TOOLS";
@@ -35,7 +35,22 @@ pub fn compile(compiler: &str, flags: &[&str], sources: &[PathBuf], program: &Pa
     let Some(compiler) = require_tool(compiler) else { return false };
     let mut command = Command::new(compiler);
     command.args(["-D_GNU_SOURCE", "-w", "-O1", "-pthread"]).args(flags).arg("-o").arg(program).args(sources);
-    let output = command.arg("-ldl").output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    output(command.arg("-ldl"));
     true
+}
+
+/// Runs a command that must succeed and gives its output.
+///
+/// # Panics
+/// When it cannot be started or fails.
+pub fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
 }

@@ -6,9 +6,10 @@ pub(crate) mod native;
 pub(crate) mod stage;
 
 use cvmfs_tests::fixtures::{self, RepositoryFixture};
+pub(crate) use cvmfs_tests::tools::output;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
@@ -174,19 +175,6 @@ impl User {
         let out = text(self.run(python).args(["-c", &format!("import os, sys\n{script}\nprint('done')")]));
         assert!(out.ends_with("done\n"), "{out}");
     }
-}
-
-/// Runs a command that must succeed and gives its output.
-pub(crate) fn output(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
 }
 
 /// Runs a command that must succeed and gives its standard output as text.

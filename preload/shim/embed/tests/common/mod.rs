@@ -7,6 +7,7 @@ use cvmfs_control::page::Flags;
 use cvmfs_control::write::{NewCatalog, NewSnapshot, Owner, Presentation, Session as NewSession, SnapshotId, Writer};
 use cvmfs_tests::fixtures::{self, Truth, truth};
 use cvmfs_tests::mount::{Mount, Mounted};
+pub(crate) use cvmfs_tests::tools::output;
 use libcvmfs::cache::Key;
 use libcvmfs::namespace::{FileKind, Node};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The repository with every kind of entry.
@@ -153,17 +154,4 @@ impl Session {
         let program = self.home.path().join(format!("{name}-{compiler}"));
         cvmfs_tests::tools::compile(compiler, &[], &[source], &program).then_some(program)
     }
-}
-
-/// Runs a command that must succeed and gives its output.
-pub(crate) fn output(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
 }
