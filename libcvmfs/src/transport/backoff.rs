@@ -4,19 +4,20 @@ use std::time::Duration;
 
 /// Doubling waits: the first is random between zero and `first`, none is longer than `max`.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub struct Backoff {
     first: Duration,
     max: Duration,
     next: Option<Duration>,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, max: Duration) -> Backoff {
+    /// Nothing was waited for yet.
+    pub fn new(first: Duration, max: Duration) -> Backoff {
         Backoff { first, max, next: None }
     }
 
     /// The next wait.
-    pub(super) fn advance(&mut self, random: &mut fastrand::Rng) -> Duration {
+    pub fn advance(&mut self, random: &mut fastrand::Rng) -> Duration {
         let wait = match self.next {
             None => {
                 let millis = u64::try_from(self.first.as_millis()).unwrap_or(u64::MAX - 1);

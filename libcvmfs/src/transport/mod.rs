@@ -49,6 +49,7 @@ mod url;
 #[doc(hidden)]
 pub use fetch::replay::http_reply_fuzz;
 
+pub use backoff::Backoff;
 pub use error::{FailedFetch, Failure, TransportError};
 pub use host_chain::{Host, HostChainError, split_host_chain};
 pub use proxy_list::{ElementError, ProxyAddress, ProxyGroup, ProxyList, ProxyListError, ProxySpec};

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Makes CernVM-FS repositories and publishes into them.
 ///
 /// Works for any user: what is published comes from directory trees. A repository is a directory that any web server can
-/// show.
+/// show, or a part of a bucket on S3.
 #[derive(Debug, Parser)]
 #[command(name = "cvmfs-server", version, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Exit status:
@@ -22,6 +22,17 @@ use std::path::PathBuf;
 Environment:
   CVMFS_LOG  error, warn, info, debug or trace: what is told on the error stream
   TMPDIR     where catalogs are while they are written
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL
+             for storages on S3, as for other programs; ~/.aws/credentials and ~/.aws/config are read, too
+
+Storages on S3 are named s3://BUCKET/PREFIX?OPTION=VALUE&...:
+  endpoint=URL            another server than Amazon's
+  region=NAME             where the bucket lies
+  profile=NAME            the section of ~/.aws/credentials and ~/.aws/config
+  style=path|domain       how buckets become URLs; 'path' where an endpoint is given
+  lease=SECONDS           how long the lock of a publisher that was killed keeps others away (60)
+  part=BYTES              larger objects are sent in parts of this size (67108864)
+  conditional=no          the server ignores conditions of writes, and there is only one publisher
 
 Examples:
   cvmfs-server mkfs my.repo.example --storage /srv/my.repo.example --keys ~/keys
@@ -81,7 +92,7 @@ pub enum Command {
 pub struct Place {
     /// The repository's fully qualified name, such as my.repo.example
     pub fqrn: Fqrn,
-    /// Where it lies: the directory that a web server shows as its base URL
+    /// Where it lies: the directory that a web server shows as its base URL, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "DIR")]
     pub storage: String,
     /// Directory with its keys: FQRN.pub, FQRN.masterkey, FQRN.key, FQRN.crt

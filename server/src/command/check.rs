@@ -18,7 +18,7 @@ pub struct CheckArgs {
     /// Read every object: its hash, its compression, its size
     #[arg(long)]
     read_data: bool,
-    /// Threads that look at objects; by default one for each processor
+    /// Threads that look at objects; by default one for each processor, or 16 where the storage is S3
     #[arg(long, short = 'j', value_name = "N")]
     threads: Option<usize>,
 }
@@ -26,7 +26,7 @@ pub struct CheckArgs {
 /// Runs `check`; damage is an error.
 pub fn run(cli: &Cli, args: &CheckArgs) -> Result<()> {
     let repository = args.place.open()?;
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = args.threads.unwrap_or_else(|| repository.storage.parallel());
     let settings = Settings { all_tags: args.all_tags, read_data: args.read_data, threads };
     let bar = super::progress::spinner(cli);
     let report = check::check(&repository, settings, &mut |report: &Report| {

@@ -14,7 +14,7 @@ pub mod tag;
 pub mod transaction;
 
 use crate::repository::Repository;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use args::{Cli, Command};
 use clap::{CommandFactory as _, Parser as _};
 use cvmfs_command::session::Session;
@@ -61,10 +61,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
 /// A client of the repository with a cache of its own, at a root hash or at the newest revision.
 fn session(repository: &Repository, root: Option<ContentHash>) -> Result<(Session, TempDir)> {
     let cache = repository.scratch()?;
-    let Some(directory) = repository.storage.directory() else { bail!("only for repositories in a local directory") };
     let option = |key: &str, value: &dyn std::fmt::Display| format!("{key}={value}");
     let mut options = vec![
-        option("CVMFS_SERVER_URL", &format_args!("file://{}", directory.display())),
+        option("CVMFS_SERVER_URL", &repository.storage.url()),
         option("CVMFS_HTTP_PROXY", &"DIRECT"),
         option("CVMFS_PUBLIC_KEY", &repository.keys.public.display()),
         option("CVMFS_CACHE_BASE", &cache.path().display()),

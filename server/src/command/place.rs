@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub struct PublicPlace {
     /// The repository's fully qualified name, such as my.repo.example
     pub fqrn: Fqrn,
-    /// Where it lies: the directory that a web server shows as its base URL
+    /// Where it lies: the directory that a web server shows as its base URL, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "DIR")]
     pub storage: String,
     /// How it is verified.

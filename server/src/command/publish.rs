@@ -88,7 +88,7 @@ pub struct PublishArgs {
     /// Publish times without nanoseconds, as the official publisher does unless told otherwise
     #[arg(long)]
     whole_seconds: bool,
-    /// Threads that compress; by default one for each processor
+    /// Threads that compress and store; by default one for each processor, or 16 where the storage is S3
     #[arg(long, short = 'j', value_name = "N")]
     threads: Option<usize>,
 }
@@ -147,7 +147,7 @@ fn repository_path(path: &std::path::Path) -> Result<Vec<u8>> {
 }
 
 impl PublishArgs {
-    fn settings(&self, now: u64) -> Settings {
+    fn settings(&self, parallel: usize, now: u64) -> Settings {
         let compression = match self.compression {
             Some(CompressionName::None) => Compression::None,
             Some(CompressionName::Zlib) => Compression::Zlib,
@@ -161,7 +161,7 @@ impl PublishArgs {
             chunks: self.chunks.0,
             external: self.external,
             nanoseconds: !self.whole_seconds,
-            threads: self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            threads: self.threads.unwrap_or(parallel),
             trust_times: !self.checksum,
             trust_times_before: None,
             now,
@@ -200,7 +200,7 @@ pub fn run(cli: &Cli, args: &PublishArgs) -> Result<()> {
     if let Some(branch) = transaction.as_ref().and_then(|transaction| transaction.branch.clone()) {
         order.branch.get_or_insert(branch);
     }
-    let settings = args.settings(unix_now());
+    let settings = args.settings(repository.storage.parallel(), unix_now());
     let bar = progress_bar(cli);
     let mut watch = |summary: &Summary| {
         bar.set_position(summary.bytes_read);

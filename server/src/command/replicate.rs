@@ -19,7 +19,7 @@ pub struct ReplicateArgs {
     /// Base URL of the repository, of http or file, in which @fqrn@ stands for its name; several are separated by ';'
     #[arg(value_name = "FROM-URL")]
     from: String,
-    /// The mirror: the directory that a web server shows as its base URL
+    /// The mirror: the directory that a web server shows as its base URL, or s3://BUCKET/PREFIX
     #[arg(value_name = "TO")]
     to: String,
     #[command(flatten)]

@@ -7,8 +7,8 @@ use crate::storage::{Listed, Storage, StorageError, object_at};
 use anyhow::Result;
 use libcvmfs::object::{ObjectKind, ObjectName};
 
-/// `watch` is told after so many deletions.
-const BETWEEN_LOOKS: u64 = 256;
+/// So many files are deleted at a time; then `watch` is told.
+const BATCH: usize = 1000;
 
 /// Goes twice through all objects: catalogs and letters first, so that no catalog is left whose objects went.
 pub(super) fn sweep(
@@ -20,40 +20,66 @@ pub(super) fn sweep(
     watch: &mut dyn FnMut(&Report),
 ) -> Result<()> {
     let storage = &*repository.storage;
-    let is_young =
-        |file: &Listed| file.modified > published && file.modified > settings.now.saturating_sub(settings.grace);
-    let mut delete = |file: &Listed, report: &mut Report| -> Result<(), StorageError> {
-        if is_young(file) {
-            report.young_objects += 1;
-            return Ok(());
-        }
-        if settings.dry_run || storage.delete(&file.path)? {
-            report.removed_objects += 1;
-            report.removed_bytes += file.size;
-        }
-        if report.removed_objects.is_multiple_of(BETWEEN_LOOKS) {
-            watch(report);
-        }
-        Ok(())
-    };
     if !settings.dry_run {
         storage.put_pointer(SWEEPING, settings.now.to_string().as_bytes())?;
     }
+    let mut broom = Broom { storage, published, settings, report, watch, doomed: Vec::new() };
     let is_content = |name: &ObjectName| matches!(name.kind, ObjectKind::File | ObjectKind::Partial);
     for content in [false, true] {
-        let doomed = |file: &Listed| {
+        let is_doomed = |file: &Listed| {
             object_at(&file.path).is_some_and(|n| is_content(&n) == content && !kept.marks.contains(&n))
         };
-        each(storage, "data/", &mut |file| if doomed(file) { delete(file, report) } else { Ok(()) })?;
+        each(storage, "data/", &mut |file| if is_doomed(file) { broom.doom(file) } else { Ok(()) })?;
+        broom.delete()?;
     }
     each(storage, ALTERNATIVE, &mut |file| match alternative(&file.path) {
-        Some(name) if !kept.marks.contains(&name) => delete(file, report),
+        Some(name) if !kept.marks.contains(&name) => broom.doom(file),
         _ => Ok(()),
     })?;
+    broom.delete()?;
     if !settings.dry_run {
         storage.delete(SWEEPING)?;
     }
     Ok(())
+}
+
+/// Deletes files, many at a time: elsewhere each request takes its time.
+struct Broom<'b> {
+    storage: &'b dyn Storage,
+    published: u64,
+    settings: &'b Settings,
+    report: &'b mut Report,
+    watch: &'b mut dyn FnMut(&Report),
+    doomed: Vec<Listed>,
+}
+
+impl Broom<'_> {
+    /// Notes a file that is to go, unless somebody may be about to publish it.
+    fn doom(&mut self, file: &Listed) -> Result<(), StorageError> {
+        let Settings { now, grace, .. } = self.settings;
+        if file.modified > self.published && file.modified > now.saturating_sub(*grace) {
+            self.report.young_objects += 1;
+            return Ok(());
+        }
+        self.doomed.push(file.clone());
+        match self.doomed.len() {
+            BATCH => self.delete(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes what was noted.
+    fn delete(&mut self) -> Result<(), StorageError> {
+        let doomed = std::mem::take(&mut self.doomed);
+        let (number, bytes) = (doomed.len() as u64, doomed.iter().map(|file| file.size).sum::<u64>());
+        if !self.settings.dry_run {
+            self.storage.delete_all(&doomed.into_iter().map(|file| file.path).collect::<Vec<_>>())?;
+        }
+        self.report.removed_objects += number;
+        self.report.removed_bytes += bytes;
+        (self.watch)(self.report);
+        Ok(())
+    }
 }
 
 /// Begins the names of copies in the root directory.

@@ -97,13 +97,7 @@ impl Storage for LocalStorage {
 
     fn put_object(&self, name: &ObjectName, body: Body) -> Result<Put, StorageError> {
         let path = self.file(&object_path(name));
-        let size = match &body {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(file) => {
-                let metadata = file.as_file().metadata();
-                metadata.map_err(|source| StorageError::io(path.display().to_string(), source))?.len()
-            }
-        };
+        let size = body.size().map_err(|source| StorageError::io(path.display().to_string(), source))?;
         // One of another size was cut short by a crash of the machine.
         if fs::symlink_metadata(&path).is_ok_and(|known| known.is_file() && known.len() == size) {
             return Ok(Put::Known);
@@ -202,8 +196,8 @@ impl Storage for LocalStorage {
         Ok(Box::new(LocalLock(file)))
     }
 
-    fn directory(&self) -> Option<&Path> {
-        Some(&self.root)
+    fn url(&self) -> String {
+        format!("file://{}", self.root.display())
     }
 }
 

@@ -5,12 +5,14 @@
 pub mod conformance;
 mod error;
 mod local;
+mod s3;
 
 pub use error::StorageError;
 pub use local::LocalStorage;
+pub use s3::S3Storage;
 
 use libcvmfs::object::{ObjectKind, ObjectName};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::NamedTempFile;
@@ -21,6 +23,16 @@ pub enum Body {
     Bytes(Vec<u8>),
     /// In a file made by [`Storage::staging`]; it is gone afterwards.
     File(NamedTempFile),
+}
+
+impl Body {
+    /// Its bytes.
+    fn size(&self) -> io::Result<u64> {
+        match self {
+            Body::Bytes(bytes) => Ok(bytes.len() as u64),
+            Body::File(file) => Ok(file.as_file().metadata()?.len()),
+        }
+    }
 }
 
 /// What became of an object that was put.
@@ -75,15 +87,24 @@ pub trait Storage: Send + Sync {
     /// Deletes a file; false if there was none.
     fn delete(&self, path: &str) -> Result<bool, StorageError>;
 
+    /// Deletes files, there or not; an error may leave some of them.
+    fn delete_all(&self, paths: &[String]) -> Result<(), StorageError> {
+        paths.iter().try_for_each(|path| self.delete(path).map(drop))
+    }
+
     /// Waits until everything that was put would survive a crash of the machine.
     fn sync(&self) -> Result<(), StorageError>;
 
-    /// Keeps other publishers away until the guard is dropped, or this process dies. `owner` is what they are told.
+    /// Keeps other publishers away until the guard is dropped, or some time after this process died. `owner` is what they
+    /// are told.
     fn lock(&self, owner: &str) -> Result<Box<dyn Lock>, StorageError>;
 
-    /// The local directory, where there is one.
-    fn directory(&self) -> Option<&Path> {
-        None
+    /// The URL at which clients find the repository, if they may read it.
+    fn url(&self) -> String;
+
+    /// How many threads put objects best.
+    fn parallel(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
     }
 }
 
@@ -121,10 +142,11 @@ pub fn object_at(path: &str) -> Option<ObjectName> {
     (object_path(&object) == path).then_some(object)
 }
 
-/// Opens the storage that a command line names: a directory, which is made if absent.
+/// Opens the storage that a command line names: a directory, which is made if absent, or `s3://BUCKET/PREFIX`.
 pub fn open(place: &str) -> Result<Arc<dyn Storage>, StorageError> {
     match place.split_once("://") {
         Some(("file", path)) => Ok(Arc::new(LocalStorage::open(Path::new(path))?)),
+        Some(("s3", _)) => Ok(Arc::new(S3Storage::open(place)?)),
         Some((scheme, _)) => Err(StorageError::UnknownScheme(scheme.to_owned())),
         None => Ok(Arc::new(LocalStorage::open(Path::new(place))?)),
     }

@@ -61,6 +61,9 @@ impl Storage for Failing {
     fn sync(&self) -> Result<(), StorageError> {
         Ok(())
     }
+    fn url(&self) -> String {
+        self.inner.url()
+    }
     fn lock(&self, owner: &str) -> Result<Box<dyn Lock>, StorageError> {
         self.inner.lock(owner)
     }

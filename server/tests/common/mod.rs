@@ -11,6 +11,7 @@ pub mod tree;
 
 use cvmfs_tests::fixtures::RepositoryFixture;
 use cvmfs_tests::mount::Mount;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -20,12 +21,24 @@ pub const FQRN: &str = "published.test.example";
 /// A repository with its keys in a directory of its own.
 pub struct Published {
     pub dir: TempDir,
+    /// What commands are told about its storage, if it is not in that directory.
+    place: Option<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Published {
     /// A new repository, made with more options of `mkfs`.
     pub fn new(options: &[&str]) -> Published {
-        let published = Published { dir: tempfile::tempdir().unwrap() };
+        Published::made(None, Vec::new(), options)
+    }
+
+    /// The same with its storage at some other place, which is found with these variables.
+    pub fn at(place: String, environment: Vec<(&'static str, String)>, options: &[&str]) -> Published {
+        Published::made(Some(place), environment, options)
+    }
+
+    fn made(place: Option<String>, environment: Vec<(&'static str, String)>, options: &[&str]) -> Published {
+        let published = Published { dir: tempfile::tempdir().unwrap(), place, environment };
         // Making keys takes seconds.
         let keys = [
             ("masterkey", include_str!("../../../tests/src/forge/keys/standard-master.pem")),
@@ -53,7 +66,9 @@ impl Published {
     /// `cvmfs-server COMMAND FQRN --storage ... --keys ...`, before it is run.
     pub fn command(&self, command: &str, arguments: &[&str]) -> Command {
         let mut run = Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
-        run.arg(command).arg(FQRN).arg("--storage").arg(self.storage()).arg("--keys").arg(self.keys()).args(arguments);
+        let place = self.place.clone().map_or_else(|| self.storage().into_os_string(), OsString::from);
+        run.arg(command).arg(FQRN).arg("--storage").arg(place).arg("--keys").arg(self.keys()).args(arguments);
+        run.envs(self.environment.iter().cloned());
         run
     }
 
