@@ -1,11 +1,11 @@
 //! Publishing a tree of 40 000 files, the first time and again with one in a hundred changed, beside `tar` through zlib with
-//! the same number of threads.
+//! the same number of threads. Then a mirror is made of it over loopback, beside a copy of the files by `cp`.
 //!
 //! `cargo bench -p cvmfs-server --bench publish [-- FILES [DIRECTORY]]`
 
 use flate2::{Compress, Compression, FlushCompress};
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -111,6 +111,48 @@ fn peak() -> i64 {
     usage.ru_maxrss / 1024
 }
 
+/// `serve`, until it is dropped.
+struct Serving(std::process::Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Serves a repository, and tells where.
+fn serve(storage: &Path) -> Outcome<(Serving, String)> {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+    run.args(["serve", "--json", "--listen", "127.0.0.1:0"]).arg(storage).stdout(Stdio::piped());
+    let mut serving = Serving(run.spawn()?);
+    let mut line = String::new();
+    BufReader::new(serving.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    let told: serde_json::Value = serde_json::from_str(&line)?;
+    let address = told["listening"].as_str().ok_or("no address")?;
+    Ok((serving, format!("http://{address}/cvmfs/@fqrn@")))
+}
+
+/// Makes a mirror, or brings it up to date.
+fn replicate(dir: &Path, url: &str) -> Outcome<()> {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+    run.args(["replicate", FQRN, url]).arg(dir.join("mirror")).arg("--keys").arg(dir.join("keys"));
+    match run.stdout(Stdio::null()).status()?.success() {
+        true => Ok(()),
+        false => Err("replicate failed".into()),
+    }
+}
+
+/// `cp -r`, and everything on the disk.
+fn copied(dir: &Path) -> Outcome<()> {
+    let copied = Command::new("cp").arg("-r").arg(dir.join("storage")).arg(dir.join("copy")).status()?;
+    let synced = Command::new("sync").arg("-f").arg(dir.join("copy")).status()?;
+    match copied.success() && synced.success() {
+        true => Ok(()),
+        false => Err("cp failed".into()),
+    }
+}
+
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let files = arguments.first().map_or(Ok(40_000), |text| text.parse())?;
@@ -138,5 +180,10 @@ fn main() -> Outcome<()> {
     change(&root, files)?;
     timed("publish again, one file in 100 changed", &|| server(dir.path(), "publish", &[tree]))?;
     println!("peak {} MiB", peak());
+    let base = timed("cp -r and sync", &|| copied(dir.path()))?;
+    let (_serving, url) = serve(&dir.path().join("storage"))?;
+    let mirror = timed("replicate over loopback", &|| replicate(dir.path(), &url))?;
+    println!("ratio {:.2}", mirror / base);
+    timed("replicate again, nothing changed", &|| replicate(dir.path(), &url))?;
     Ok(())
 }

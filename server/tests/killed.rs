@@ -1,13 +1,17 @@
-//! Publishers that are killed, and publishers that meet.
+//! Publishers, collectors and replicators that are killed, and publishers that meet.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+#[path = "common/failing.rs"]
+mod failing;
 
-use common::{Published, text};
+use common::{FQRN, Published, text};
+use failing::copy;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// How often a publisher is killed.
 fn kills() -> u64 {
@@ -31,7 +35,7 @@ fn a_killed_publisher_leaves_the_old_revision_or_the_new_one() {
     let repository = Published::new(&[]);
     let root = repository.dir.path().join("tree");
     tree(&root, 0);
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     repository.publish(&[text(&root)]);
     let whole = started.elapsed();
     let mut revision = 2;
@@ -55,6 +59,96 @@ fn a_killed_publisher_leaves_the_old_revision_or_the_new_one() {
     repository.check();
     let staged = fs::read_dir(repository.storage().join("data/txn")).unwrap().count();
     assert_eq!(staged, 0, "temporary files of the killed ones are gone");
+}
+
+/// Some revisions, of which each replaced a part of the one before.
+fn revisions(count: u64) -> Published {
+    let repository = Published::new(&["--garbage-collectable"]);
+    let root = repository.dir.path().join("tree");
+    for round in 0..count {
+        tree(&root, round);
+        repository.publish(&[text(&root)]);
+    }
+    repository
+}
+
+/// What `check` finds wrong: a killed one may leave a reflog that is newer than the manifest, and nothing else.
+fn findings(published: &Published, storage: &Path) -> (u64, Vec<String>) {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+    check.args(["check", FQRN, "--json", "--all-tags", "--read-data", "--storage", text(storage)]);
+    let output = check.arg("--keys").arg(published.keys()).output().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = told["findings"].as_array().unwrap().iter();
+    let places = findings.map(|finding| finding["place"].as_str().unwrap().to_owned());
+    (told["revision"].as_u64().unwrap(), places.collect())
+}
+
+/// Kills what `command` makes, at random points, in copies of `before`; what is left must be good and lead to the end.
+fn killed(published: &Published, before: &Path, revisions: [u64; 2], command: impl Fn(&Path) -> Command) {
+    let place = published.dir.path().join("place");
+    let fresh = || {
+        let _ = fs::remove_dir_all(&place);
+        copy(before, &place);
+    };
+    let run = || cvmfs_tests::tools::output(&mut command(&place));
+    fresh();
+    let started = Instant::now();
+    run();
+    let whole = started.elapsed();
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut unfinished = 0;
+    for round in 0..kills() {
+        fresh();
+        let mut process = command(&place).stdout(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(random.u64(0..whole.as_micros() as u64)));
+        process.kill().unwrap();
+        unfinished += u64::from(!process.wait().unwrap().success());
+        let (revision, wrong) = findings(published, &place);
+        assert!(revisions.contains(&revision), "round {round}: revision {revision}");
+        assert!(wrong.iter().all(|place| place == ".cvmfsreflog"), "round {round}: {wrong:?}");
+        run();
+        assert_eq!(findings(published, &place), (revisions[1], Vec::new()), "round {round}");
+    }
+    println!("{unfinished} of {} were killed before their end", kills());
+    assert!(unfinished > 0, "none was killed in time");
+}
+
+#[test]
+fn a_killed_collector_has_lost_nothing() {
+    let published = revisions(6);
+    let listed = |storage: &Path| {
+        let mut all = std::collections::BTreeSet::new();
+        let storage = cvmfs_server::storage::LocalStorage::open(storage).unwrap();
+        cvmfs_server::storage::Storage::list(&storage, "data/", &mut |file| all.extend([file.path])).unwrap();
+        all
+    };
+    killed(&published, &published.storage(), [7, 7], |place| {
+        let mut gc = Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+        gc.args(["gc", FQRN, "--keep", "1", "--grace", "0", "--storage", text(place)]);
+        gc.arg("--keys").arg(published.keys());
+        gc
+    });
+    let left = listed(&published.dir.path().join("place"));
+    assert!(left.len() + 50 < listed(&published.storage()).len(), "there was something to collect");
+}
+
+#[test]
+fn a_killed_replicator_leaves_the_old_revision_or_the_new_one() {
+    let published = revisions(1);
+    let mirror = published.dir.path().join("mirror");
+    let url = format!("file://{}", published.storage().display());
+    let replicate = |place: &Path| {
+        let mut replicate = Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+        replicate.args(["replicate", FQRN, &url, text(place), "--keys"]).arg(published.keys());
+        replicate
+    };
+    cvmfs_tests::tools::output(&mut replicate(&mirror));
+    let root = published.dir.path().join("tree");
+    for round in 1..4 {
+        tree(&root, round);
+        published.publish(&[text(&root)]);
+    }
+    killed(&published, &mirror, [2, 5], replicate);
 }
 
 #[test]
