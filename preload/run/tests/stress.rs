@@ -118,6 +118,31 @@ fn two_hundred_programs_at_once() {
     }
 }
 
+#[test]
+fn a_pipe_of_the_host_keeps_only_its_reader_waiting() {
+    let host = tempfile::tempdir().unwrap();
+    let web = tempfile::tempdir().unwrap();
+    let at = host.path().display();
+    let published = Forge::new(FQRN)
+        .symlink("/pipe", format!("{at}/pipe"))
+        .symlink("/made", format!("{at}/made"))
+        .file("/file", "still here\n")
+        .publish(web.path());
+    for mode in modes() {
+        let server = WebRoot::serve(FQRN, &published.web_root);
+        let user = user_of(&server, &published);
+        let script = format!(
+            "rm -f {at}/*; mkfifo {at}/pipe; test -p {ROOT}/pipe; (read line < {ROOT}/pipe; echo $line) & sleep 0.2; \
+             cat {ROOT}/file; echo through > {at}/pipe; wait; umask 077; echo > {ROOT}/made; stat -c %a {at}/made"
+        );
+        let mut command = user.run_in(mode, "bash");
+        let mut child = command.args(["-ec", &script]).stdout(Stdio::piped()).spawn().unwrap();
+        let status = ended(&mut child, mode.name);
+        let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        assert_eq!((status.code(), said.as_str()), (Some(0), "still here\nthrough\n600\n"), "--mode={}", mode.name);
+    }
+}
+
 /// The processes of `cvmfs-run` that serve this user.
 fn servants(user: &User) -> Vec<u32> {
     let home = format!("HOME={}", user.home.path().display());

@@ -12,6 +12,7 @@ use libc::{c_int, open_how};
 use libcvmfs::namespace::{FileKind, LastLink, Node};
 use rustix::fs::{CWD, Mode, OFlags};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 /// Flags of an open that still mean something when everything is settled.
 const KEPT: c_int = libc::O_NONBLOCK
@@ -47,7 +48,7 @@ impl Supervisor {
             Ok(Place::Elsewhere(path)) if has(libc::O_PATH) => {
                 return Ok(Answer::Rerun(self.with_path(notification, at, path.as_os_str().as_bytes())));
             }
-            Ok(Place::Elsewhere(path)) => return Ok(Answer::Open { path, flags, mode }),
+            Ok(Place::Elsewhere(path)) => return Ok(open_elsewhere(at, path, flags, mode, last)),
             Err(Refusal::Error(Errno(libc::ENOENT))) if verdict::creates(flags) => {
                 return self.missing(task, at.dir, &path);
             }
@@ -72,16 +73,7 @@ impl Supervisor {
                 rustix::fs::openat(CWD, self.view.name(&node), flags, Mode::empty()).map_err(Errno::from)?
             }
             FileKind::Regular => self.view.open(&node, kept)?,
-            _ => {
-                let name = self.named(&node)?;
-                let arguments = [libc::AT_FDCWD as u64, 0, flags as u32 as u64, 0, 0, 0];
-                // A pipe: who opens one end may have to wait for the other. Nobody can hold a thread for so long, and
-                // the registers of one that was let go in the middle stay as they were for the call.
-                let waits = flags & libc::O_NONBLOCK == 0 && flags & libc::O_ACCMODE != libc::O_RDWR;
-                let rerun = if waits { Rerun::long } else { Rerun::brief };
-                let rerun = rerun(libc::SYS_openat, arguments).with_string(1, &name);
-                return Ok(Answer::Rerun(rerun.or_in_place(at, &name, last)));
-            }
+            _ => return Ok(open_by_itself(at, &self.named(&node)?, flags, 0, last)),
         };
         self.note(&node)?;
         Ok(Answer::Descriptor { file, close_on_exec: has(libc::O_CLOEXEC) })
@@ -188,4 +180,31 @@ impl Supervisor {
         let position = notification.arguments.iter().position(|argument| *argument == at.path).unwrap_or(0);
         Rerun::brief(number, notification.arguments).with_string(position, path).or_in_place(at, path, LastLink::Keep)
     }
+}
+
+/// Opens a file of the host's to which the tree links. What is made gets the program's umask, and what is no file may keep
+/// who opens it waiting or become its terminal: the program does that itself.
+fn open_elsewhere(at: At, path: PathBuf, flags: c_int, mode: u32, last: LastLink) -> Answer {
+    let found = match last {
+        LastLink::Follow => std::fs::metadata(&path),
+        LastLink::Keep => std::fs::symlink_metadata(&path),
+    };
+    match found {
+        Ok(found) if found.is_file() || found.is_dir() => Answer::Open { path, flags, mode },
+        Err(error) if !verdict::creates(flags) && error.kind() == std::io::ErrorKind::NotFound => {
+            Answer::Open { path, flags, mode }
+        }
+        _ => open_by_itself(at, path.as_os_str().as_bytes(), flags, mode, last),
+    }
+}
+
+/// Lets the program's own thread open `name`.
+fn open_by_itself(at: At, name: &[u8], flags: c_int, mode: u32, last: LastLink) -> Answer {
+    let arguments = [libc::AT_FDCWD as u64, 0, flags as u32 as u64, u64::from(mode), 0, 0];
+    // Who opens one end of a pipe may have to wait for the other. Nobody can hold a thread for so long, and the registers
+    // of one that was let go in the middle stay as they were for the call.
+    let waits = flags & libc::O_NONBLOCK == 0 && flags & libc::O_ACCMODE != libc::O_RDWR;
+    let rerun = if waits { Rerun::long } else { Rerun::brief };
+    let rerun = rerun(libc::SYS_openat, arguments).with_string(1, name);
+    Answer::Rerun(rerun.or_in_place(at, name, last))
 }
