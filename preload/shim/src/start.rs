@@ -76,10 +76,10 @@ fn map(path: &[u8], cookie: u64) -> Option<(usize, Control<'static>)> {
     sys::set_cookie(cookie);
     // SAFETY: a C string and plain flags.
     let opened = unsafe { sys::cookied(libc::SYS_openat, arguments) };
+    let length = opened.ok().and_then(|fd| sys::fstat(fd as libc::c_int).ok()).map(|found| found.st_size as usize);
     // Whether the page is of a live session is not known yet.
     sys::set_cookie(0);
     let fd = opened.ok()?;
-    let length = sys::fstat(fd as libc::c_int).ok().map(|found| found.st_size as usize);
     let address = match length {
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         Some(Page::LEN) => unsafe { map_shared(fd, 0, Page::LEN, 0) },
