@@ -1,6 +1,7 @@
 //! What programs take below `/cvmfs`, against the same tree on the local disk, in one interleaved run.
 //!
-//! `cargo bench -p cvmfs-run --bench programs [-- NAME...]`; `proot` is a peer where it is installed.
+//! `cargo bench -p cvmfs-run --bench programs [-- [--one-cpu] [--load=N] NAME...]`; `proot` is a peer where it is
+//! installed. `--one-cpu` confines everything to one processor, `--load=N` keeps N other processes busy all the while.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
 use cvmfs_tests::forge::Forge;
@@ -9,11 +10,14 @@ use cvmfs_tests::tools::require_tool;
 use libcvmfs::object::Compression;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const FQRN: &str = "bench.example.org";
 const ROUNDS: usize = 5;
+const PEER: &str = "proot";
+/// By its whole name: looking for a name in a changed `PATH`, std forks this large process instead of spawning.
+const SHELL: &str = "/bin/sh";
 
 /// A case: a name, and a shell script in which `$R` is the tree.
 struct Case {
@@ -30,7 +34,15 @@ const CASES: &[Case] = &[
     Case { name: "du, 5000 files, 4 times", script: "for i in 1 2 3 4; do du -s $R/many; done >/dev/null" },
     Case { name: "tar, 5000 files", script: "tar -C $R -cf - many | cat >/dev/null" },
     Case { name: "cat of 5000 small files", script: "cat $R/many/*/* >/dev/null" },
-    Case { name: "read 256 MiB", script: "dd if=$R/big of=/dev/null bs=1M 2>/dev/null" },
+    Case { name: "cat of 5000 files, 100 contents", script: "cat $R/same/*/* >/dev/null" },
+    Case {
+        name: "read 256 MiB, 16 times",
+        script: "b=$R/big; cat $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b >/dev/null",
+    },
+    Case {
+        name: "mmap 256 MiB, 16 times",
+        script: "python3 -S -E -c 'import mmap, os\nfd = os.open(\"'$R'/big\", os.O_RDONLY)\nfor i in range(16): sum(mmap.mmap(fd, 0, prot=mmap.PROT_READ)[::4096])'",
+    },
     Case {
         name: "python with many imports, 3 times",
         script: "for i in 1 2 3; do python3 -S -E -B -c 'import sys; sys.path.insert(0, \"'$R'/python\"); import asyncio, http.client, email.mime.text, xml.dom.minidom, unittest.mock, decimal, argparse, logging.config, json, difflib, concurrent.futures, tarfile'; done",
@@ -66,14 +78,20 @@ fn shell(text: &str) {
 fn tree(home: &Path) -> PathBuf {
     let plain = home.join("plain");
     for directory in 0..50 {
-        let directory = plain.join(format!("many/d{directory:02}"));
-        std::fs::create_dir_all(&directory).unwrap();
+        let many = plain.join(format!("many/d{directory:02}"));
+        let same = plain.join(format!("same/d{directory:02}"));
+        std::fs::create_dir_all(&many).unwrap();
+        std::fs::create_dir_all(&same).unwrap();
         for file in 0..100 {
-            std::fs::write(directory.join(format!("file{file:02}")), format!("{file}\n").repeat(300)).unwrap();
+            let name = format!("file{file:02}");
+            std::fs::write(many.join(&name), format!("{directory} {file}\n").repeat(200)).unwrap();
+            std::fs::write(same.join(&name), format!("{file}\n").repeat(300)).unwrap();
         }
     }
     let big: Vec<u8> = (0u32..64 << 20).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    std::fs::write(plain.join("big"), big).unwrap();
+    // Copied, as what is installed: how fast a file is mapped depends on the pieces in which it was written.
+    std::fs::write(home.join("big"), big).unwrap();
+    shell(&format!("cp --reflink=never {0}/big {0}/plain/big; rm {0}/big", home.display()));
     shell(&format!(
         "cd {p}; mkdir bin src; cp /bin/true bin/; cp -rL $(gcc -print-file-name=include) gcc; cp -rL /usr/include include; \
          lib=$(python3 -c 'import os; print(os.path.dirname(os.__file__))'); mkdir python; \
@@ -97,13 +115,15 @@ fn run(runner: &Runner, script: &str, work: &Path) -> Option<Duration> {
     let mut command = match runner.front.split_first() {
         Some((program, arguments)) => {
             let mut command = Command::new(program);
-            command.args(arguments).arg("sh");
+            command.args(arguments).arg(SHELL);
             command
         }
-        None => Command::new("sh"),
+        None => Command::new(SHELL),
     };
-    command.args(["-c", script]).env("R", &runner.root).env("W", work).env("LC_ALL", "C").stdin(Stdio::null());
-    let is_peer = runner.name == "proot";
+    // Not cargo's own search paths: each adds a dozen lookups to the start of every program.
+    command.env_remove("LD_LIBRARY_PATH").env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
+    command.args(["-c", script]).env("R", &runner.root).env("W", work).stdin(Stdio::null());
+    let is_peer = runner.name == PEER;
     if is_peer {
         command.stderr(Stdio::null());
     }
@@ -135,8 +155,42 @@ fn private_memory() -> u64 {
     most
 }
 
+/// Other processes that are always busy.
+struct Load(Vec<Child>);
+
+impl Load {
+    fn of(processes: usize) -> Self {
+        let busy = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        Self((0..processes).map(|_| busy()).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Confines this process, and with it all that it starts, to the last processor it may use.
+fn confine() {
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    let last = (0..rustix::thread::CpuSet::MAX_CPU).rfind(|&cpu| allowed.is_set(cpu)).unwrap();
+    let mut only = rustix::thread::CpuSet::new();
+    only.set(last);
+    rustix::thread::sched_setaffinity(None, &only).unwrap();
+}
+
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let (options, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with('-'));
+    if options.iter().any(|option| option == "--one-cpu") {
+        confine();
+    }
+    let processes = options.iter().find_map(|option| option.strip_prefix("--load="));
+    let _load = Load::of(processes.map_or(0, |number| number.parse().unwrap()));
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
     let home = tempfile::tempdir().unwrap();
     let work = home.path().join("work");
@@ -146,6 +200,7 @@ fn main() {
         .compression(Compression::None)
         .tree("", &plain)
         .nested("/many")
+        .nested("/same")
         .publish(home.path().join("web"));
     let mount = Mount::of(&published.repository());
     let options: Vec<(String, String)> =
@@ -166,11 +221,11 @@ fn main() {
         supervised("shim", "shim"),
         supervised("full", "full"),
     ];
-    if require_tool("proot").is_some() {
+    if let Some(peer) = require_tool(PEER) {
         // It shows a directory only where there is one.
         let bind = format!("{}:/mnt", plain.display());
-        let front = ["proot", "-b", &bind].map(str::to_owned).to_vec();
-        runners.push(Runner { name: "proot", root: "/mnt".to_owned(), front });
+        let front = [peer.to_str().unwrap(), "-b", &bind].map(str::to_owned).to_vec();
+        runners.push(Runner { name: PEER, root: "/mnt".to_owned(), front });
     }
     print!("{:<42}", "milliseconds (ratio)");
     for runner in &runners {
@@ -179,13 +234,18 @@ fn main() {
     println!();
     for case in CASES.iter().filter(|case| is_wanted(case.name)) {
         let mut times: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
-        let able: Vec<usize> =
-            (0..runners.len()).filter(|&number| run(&runners[number], case.script, &work).is_some()).collect();
-        for _ in 0..ROUNDS {
-            for &number in &able {
-                times.entry(number).or_default().extend(run(&runners[number], case.script, &work));
+        for round in 0..=ROUNDS {
+            for (number, runner) in runners.iter().enumerate() {
+                // The first round only warms up; a peer, which is slow, has no other.
+                match (runner.name == PEER, round) {
+                    (true, 0) => times.entry(number).or_default().extend(run(runner, case.script, &work)),
+                    (true, _) => {}
+                    (false, 0) => drop(run(runner, case.script, &work)),
+                    (false, _) => times.entry(number).or_default().extend(run(runner, case.script, &work)),
+                }
             }
         }
+        times.retain(|_, times| !times.is_empty());
         let medians: BTreeMap<usize, f64> =
             times.iter_mut().map(|(number, times)| (*number, median(times).as_secs_f64() * 1e3)).collect();
         print!("{:<42}", case.name);
