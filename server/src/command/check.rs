@@ -2,10 +2,11 @@
 
 use super::args::Cli;
 use super::place::PublicPlace;
+use super::progress::{LINE, during};
 use crate::check::{self, Report, Settings};
 use anyhow::{Result, bail};
 use clap::Args;
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, ProgressBar};
 
 /// What `check` takes.
 #[derive(Debug, Args)]
@@ -28,13 +29,10 @@ pub fn run(cli: &Cli, args: &CheckArgs) -> Result<()> {
     let repository = args.place.open()?;
     let threads = args.threads.unwrap_or_else(|| repository.storage.parallel());
     let settings = Settings { all_tags: args.all_tags, read_data: args.read_data, threads };
-    let bar = super::progress::spinner(cli);
-    let report = check::check(&repository, settings, &mut |report: &Report| {
+    let show = |bar: &ProgressBar, report: &Report| {
         bar.set_message(format!("{} catalogs, {} objects", report.catalogs, report.objects));
-        bar.tick();
-    });
-    bar.finish_and_clear();
-    let report = report?;
+    };
+    let report = during(cli, LINE, show, |watch| check::check(&repository, settings, watch))?;
     if cli.json {
         let mut told = serde_json::to_value(&report)?;
         if let Some(told) = told.as_object_mut() {

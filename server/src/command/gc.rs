@@ -1,10 +1,11 @@
 //! `gc`.
 
 use super::args::{Cli, Place};
+use super::progress::{LINE, during};
 use crate::gc::{self, Report, Settings};
 use anyhow::Result;
 use clap::Args;
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, ProgressBar};
 use libcvmfs::trust::unix_now;
 
 /// Seconds of a day.
@@ -55,14 +56,11 @@ pub fn run(cli: &Cli, args: &GcArgs) -> Result<()> {
         mirror: args.mirror,
         now: unix_now(),
     };
-    let bar = super::progress::spinner(cli);
-    let report = gc::collect(&repository, &settings, &mut |report: &Report| {
+    let show = |bar: &ProgressBar, report: &Report| {
         let (bytes, removed) = (HumanBytes(report.removed_bytes), report.removed_objects);
         bar.set_message(format!("{} catalogs kept, {removed} objects removed ({bytes})", report.kept_catalogs));
-        bar.tick();
-    });
-    bar.finish_and_clear();
-    let report = report?;
+    };
+    let report = during(cli, LINE, show, |watch| gc::collect(&repository, &settings, watch))?;
     if cli.json {
         println!("{}", serde_json::to_string(&report)?);
     } else if !cli.quiet {

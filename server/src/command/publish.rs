@@ -1,6 +1,7 @@
 //! `publish`.
 
 use super::args::{Cli, Place};
+use super::progress::during;
 use crate::draft::Weights;
 use crate::publish::{self, Order, Outcome, Settings, Summary};
 use crate::repository::Repository;
@@ -9,16 +10,17 @@ use crate::storage::{Lock, StorageError};
 use crate::transaction::{self, Branch};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar};
 use libcvmfs::hash::Algorithm;
 use libcvmfs::object::Compression;
 use libcvmfs::object::chunk::ChunkSizes;
 use libcvmfs::object::encode::Encoding;
 use libcvmfs::trust::unix_now;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// How far it has come.
+const LINE: &str = "{spinner} {bytes} read, {bytes_per_sec}, {msg}";
 /// Time between two looks whether another publisher is done.
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
@@ -201,14 +203,11 @@ pub fn run(cli: &Cli, args: &PublishArgs) -> Result<()> {
         order.branch.get_or_insert(branch);
     }
     let settings = args.settings(repository.storage.parallel(), unix_now());
-    let bar = progress_bar(cli);
-    let mut watch = |summary: &Summary| {
+    let show = |bar: &ProgressBar, summary: &Summary| {
         bar.set_position(summary.bytes_read);
         bar.set_message(format!("{} entries, {} stored", summary.entries, HumanBytes(summary.bytes_stored)));
     };
-    let outcome = publish::publish(&repository, &mut order, settings, &mut watch);
-    bar.finish_and_clear();
-    let outcome = outcome?;
+    let outcome = during(cli, LINE, show, |watch| publish::publish(&repository, &mut order, settings, watch))?;
     if transaction.is_some() {
         transaction::end(&repository)?;
     }
@@ -225,17 +224,6 @@ fn lock(repository: &Repository, wait: u64) -> Result<Box<dyn Lock>> {
             outcome => return Ok(outcome?),
         }
     }
-}
-
-fn progress_bar(cli: &Cli) -> ProgressBar {
-    if cli.quiet || cli.json || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {bytes} read, {bytes_per_sec}, {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn tell(cli: &Cli, outcome: &Outcome) {

@@ -2,11 +2,12 @@
 
 use super::args::Cli;
 use super::place::PublicKey;
+use super::progress::{LINE, during};
 use crate::replicate::{self, Report, Selection, Settings, Source};
 use crate::repository::Repository;
 use anyhow::{Context as _, Result};
 use clap::Args;
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, ProgressBar};
 use libcvmfs::fqrn::Fqrn;
 use libcvmfs::trust::unix_now;
 use std::path::PathBuf;
@@ -51,14 +52,11 @@ pub fn run(cli: &Cli, args: &ReplicateArgs) -> Result<()> {
         None => None,
     };
     let settings = Settings { threads, selection, thorough: args.thorough, now: unix_now() };
-    let bar = super::progress::spinner(cli);
-    let report = replicate::replicate(&mirror, &source, &settings, &mut |report: &Report| {
+    let show = |bar: &ProgressBar, report: &Report| {
         let bytes = HumanBytes(report.bytes);
         bar.set_message(format!("{} catalogs, {} objects, {bytes}", report.catalogs, report.objects));
-        bar.tick();
-    });
-    bar.finish_and_clear();
-    let report = report?;
+    };
+    let report = during(cli, LINE, show, |watch| replicate::replicate(&mirror, &source, &settings, watch))?;
     if cli.json {
         println!("{}", serde_json::to_string(&report)?);
     } else if !cli.quiet {
