@@ -4,18 +4,16 @@
 mod common;
 
 use common::modes::{Mode, modes};
-use common::{User, text};
+use common::stage::Stage;
+use common::text;
 use cvmfs_tests::forge::{Forge, Published};
-use cvmfs_tests::server::WebRoot;
 use libcvmfs::object::{ObjectKind, ObjectName};
 use std::collections::BTreeSet;
-use tempfile::TempDir;
 
 const FQRN: &str = "cold.test.example";
 const ROOT: &str = "/cvmfs/cold.test.example";
 
-fn publish() -> (TempDir, Published) {
-    let web = tempfile::tempdir().unwrap();
+fn stage() -> Stage {
     // Each part different: equal ones would be one object.
     let large: Vec<u8> = (0..300_000_u32).map(|at| (at / 100_000) as u8).collect();
     let forge = Forge::new(FQRN)
@@ -33,26 +31,20 @@ fn publish() -> (TempDir, Published) {
         .file("/nested/deeper/four", "4\n")
         .nested("/other")
         .file("/other/five", "5\n");
-    let published = forge.publish(web.path());
-    (web, published)
+    Stage::of(FQRN, FQRN, forge)
 }
 
 /// Runs a shell script on a cold cache and gives its output, and what was asked for: `manifest`, `catalog /nested`,
 /// `file /dir/one`.
-fn asked(mode: Mode, published: &Published, script: &str) -> (String, BTreeSet<String>) {
-    let server = WebRoot::serve(FQRN, &published.web_root);
-    let user = User::with(vec![
-        ("CVMFS_SERVER_URL".into(), server.server_url()),
-        ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
-        ("CVMFS_PUBLIC_KEY".into(), published.public_key.display().to_string()),
-    ]);
-    let out = text(user.run_in(mode, "bash").args(["-c", script]));
-    let paths = server.paths();
+fn asked(mode: Mode, stage: &Stage, script: &str) -> (String, BTreeSet<String>) {
+    stage.server.forget_requests();
+    let out = text(stage.user().run_in(mode, "bash").args(["-c", script]));
+    let paths = stage.server.paths();
     let prefix = format!("/cvmfs/{FQRN}");
     let mut names = BTreeSet::new();
     for path in &paths {
         let path = path.strip_prefix(&prefix).unwrap();
-        let name = name_of(published, path);
+        let name = name_of(&stage.published, path);
         assert!(names.insert(name.clone()), "--mode={}: {name} was asked for twice: {paths:?}", mode.name);
     }
     (out, names)
@@ -87,7 +79,7 @@ const ALWAYS: [&str; 4] = ["manifest", "whitelist", "certificate", "catalog "];
 
 #[test]
 fn a_cold_cache_asks_for_what_is_touched_and_nothing_else() {
-    let (_web, published) = publish();
+    let stage = stage();
     let large = ["file /dir/large part 0", "file /dir/large part 1", "file /dir/large part 2"];
     let cases: &[(&str, &str, &[&str])] = &[
         ("true", "", &[]),
@@ -114,7 +106,7 @@ fn a_cold_cache_asks_for_what_is_touched_and_nothing_else() {
                 expected.extend(ALWAYS.map(str::to_owned));
             }
             let place = if *script == "true" { "/" } else { ROOT };
-            let (out, asked) = asked(mode, &published, &format!("cd {place} && {{ {script}; }} 2>/dev/null"));
+            let (out, asked) = asked(mode, &stage, &format!("cd {place} && {{ {script}; }} 2>/dev/null"));
             assert_eq!(out, *output, "--mode={}: {script}", mode.name);
             assert_eq!(asked, expected, "--mode={}: {script}", mode.name);
         }
