@@ -118,6 +118,8 @@ fn two_hundred_programs_at_once() {
     }
 }
 
+/// "What is no file at the end of such a link, a pipe or a device, the program opens by itself, and what it makes there has
+/// its own umask."
 #[test]
 fn a_pipe_of_the_host_keeps_only_its_reader_waiting() {
     let host = tempfile::tempdir().unwrap();
