@@ -16,8 +16,8 @@ use std::time::Duration;
 use ureq::http::{Method, StatusCode};
 use url::Url;
 
-/// For how long a signature is good; every try gets a new one.
-const SIGNED_FOR: Duration = Duration::from_secs(3600);
+/// For how long a signature is good: as long as servers put up with clocks that differ. Every try gets a new one.
+const SIGNED_FOR: Duration = Duration::from_secs(900);
 /// What the official publisher says about objects, which never change, and about everything else.
 const OBJECT_HEADERS: [(&str, &str); 2] =
     [("cache-control", "max-age=259200"), ("content-type", "application/octet-stream")];
