@@ -118,16 +118,24 @@ fn one_publisher_writes_at_a_time() {
 #[test]
 fn of_those_who_find_a_dead_lock_one_gets_it() {
     let Some(server) = S3Server::start() else { return };
-    let storages: Vec<_> = (0..6).map(|_| server.open("p", IMPATIENT)).collect();
     let dead = "{\"owner\":\"the dead\",\"ticket\":\"0\",\"renewed\":0,\"lease\":1}";
-    storages[0].put_pointer(".cvmfs_publisher", dead.as_bytes()).unwrap();
-    assert!(matches!(storages[0].lock("me"), Err(StorageError::Locked { owner, .. }) if owner.contains("the dead")));
+    let prefixes = ["a", "b", "c", "d"];
+    for prefix in prefixes {
+        let storage = server.open(prefix, "");
+        storage.put_pointer(".cvmfs_publisher", dead.as_bytes()).unwrap();
+        assert!(matches!(storage.lock("me"), Err(StorageError::Locked { owner, .. }) if owner.contains("the dead")));
+    }
     std::thread::sleep(Duration::from_secs(4));
-    let locks: Vec<_> = std::thread::scope(|scope| {
-        let tries: Vec<_> = storages.iter().map(|storage| scope.spawn(|| storage.lock("me").ok())).collect();
-        tries.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
-    });
-    assert_eq!(locks.len(), 1);
+    for (prefix, every) in prefixes.into_iter().zip([4, 4, 5, 7]) {
+        // Somebody has seen the dead one, and writes after another one has it.
+        server.fail("stall", every);
+        let storages: Vec<_> = (0..every - 2).map(|_| server.open(prefix, "")).collect();
+        let locks: Vec<_> = std::thread::scope(|scope| {
+            let tries: Vec<_> = storages.iter().map(|storage| scope.spawn(|| storage.lock("me").ok())).collect();
+            tries.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(locks.len(), 1, "{every}");
+    }
 }
 
 #[test]

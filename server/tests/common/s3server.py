@@ -12,11 +12,12 @@ GET /chaos?mode=MODE&every=N makes every Nth request fail from now on:
   lost   the connection breaks after everything is done
   short  the connection breaks in the middle of the answer
   all    these, one after the other
+  stall  it waits for a second before it is done
   none   no request fails
 GET /chaos?mode=blind: conditions of writes are ignored; mode=sighted: they are not.
 GET /chaos?mode=log: the requests so far.
 """
-import hashlib, hmac, io, json, logging, os, socket, sys, threading, urllib.parse
+import hashlib, hmac, io, json, logging, os, socket, sys, threading, time, urllib.parse
 
 unquote = urllib.parse.unquote
 BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -85,6 +86,8 @@ class Server:
         if len(body) != length:
             return self.cut(environ, start_response)
         environ["wsgi.input"] = io.BytesIO(body)
+        if fault == "stall":
+            time.sleep(1)
         if fault == "busy":
             return self.error(start_response, "503 Slow Down", BUSY)
         if "X-Amz-Signature=" in environ["QUERY_STRING"]:
