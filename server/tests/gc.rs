@@ -117,6 +117,53 @@ fn what_a_publisher_may_be_about_to_publish_stays() {
 }
 
 #[test]
+fn a_mirror_deletes_files_and_signs_nothing() {
+    let repository = published();
+    let mirror = repository.dir.path().join("mirror");
+    let replicate = || {
+        let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+        let url = format!("file://{}", repository.storage().display());
+        run.args(["replicate", FQRN, &url]).arg(&mirror).arg("--public-key").arg(repository.fixture().public_key);
+        cvmfs_tests::tools::output(&mut run);
+    };
+    replicate();
+    let stale = objects(&mirror);
+    repository.ok("tag", &["remove", "second"]);
+    repository.publish(&[text(&repository.dir.path().join("tree")), "--force"]);
+    replicate();
+    // The signing key is elsewhere.
+    let keys = repository.dir.path().join("public");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::copy(repository.fixture().public_key, keys.join(format!("{FQRN}.pub"))).unwrap();
+    let letters =
+        || [".cvmfspublished", ".cvmfswhitelist", ".cvmfsreflog"].map(|name| std::fs::read(mirror.join(name)).unwrap());
+    let gc = |options: &[&str]| {
+        let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+        run.args(["gc", FQRN, "--json", "--keep", "1", "--storage"])
+            .arg(&mirror)
+            .arg("--keys")
+            .arg(&keys)
+            .args(options);
+        run.output().unwrap()
+    };
+    let (before, all) = (letters(), objects(&mirror));
+    assert!(!gc(&[]).status.success(), "who signs needs the key");
+    assert_eq!((letters(), objects(&mirror)), (before.clone(), all.clone()));
+    let output = gc(&["--mirror"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let left = objects(&mirror);
+    assert_eq!(told["removed_objects"], all.len() - left.len(), "{told}");
+    assert_eq!(told["removed_tags"], serde_json::json!([]), "they are the source's");
+    assert!(left.is_subset(&all) && !stale.is_subset(&left), "what belonged to 'second' only is gone");
+    assert_eq!(letters(), before);
+    assert_good(&repository, &mirror);
+    replicate();
+    assert_eq!(letters(), before);
+    assert_good(&repository, &mirror);
+}
+
+#[test]
 fn who_dies_at_any_point_has_lost_nothing() {
     let published = published();
     let settings =
