@@ -257,3 +257,38 @@ fn files_that_stay_whole_may_be_larger_than_memory_is_used() {
     assert!(repository.mount().client().read("/large").unwrap() == content);
     assert_eq!(repository.check()["total"]["chunked"], 0);
 }
+
+#[test]
+fn what_is_in_the_way_is_not_replaced() {
+    let repository = Published::new(&[]);
+    let file = repository.dir.path().join("source.tar");
+    let publish = |archive: Builder<Vec<u8>>, into: &str| {
+        fs::write(&file, archive.into_inner().unwrap()).unwrap();
+        repository.run("publish", &[text(&file), "--into", into])
+    };
+    let mut first = Builder::new(Vec::new());
+    add(&mut first, "file", EntryType::Regular, b"content");
+    add(&mut first, "d/file", EntryType::Regular, b"content");
+    link(&mut first, "link", EntryType::Symlink, "d");
+    assert!(publish(first, "/").status.success());
+    for into in ["/file", "/file/below", "/link", "/link/below/it"] {
+        let mut archive = Builder::new(Vec::new());
+        add(&mut archive, "a", EntryType::Regular, b"b");
+        let output = publish(archive, into);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains("is no directory"), "{into}: {told}");
+    }
+    for (kind, into) in [(EntryType::Symlink, "/"), (EntryType::Symlink, "/d"), (EntryType::Regular, "/d")] {
+        let mut archive = Builder::new(Vec::new());
+        let mut header = header(kind, 0);
+        header.set_link_name("elsewhere").unwrap();
+        header.as_mut_bytes()[..2].copy_from_slice(b"./");
+        header.set_cksum();
+        archive.append(&header, &b""[..]).unwrap();
+        let output = publish(archive, into);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains("root of an archive"), "{into}: {told}");
+    }
+    assert_eq!(repository.check()["revision"], 2);
+    assert_eq!(repository.mount().client().read("/link/file").unwrap(), b"content");
+}

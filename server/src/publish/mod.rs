@@ -18,6 +18,12 @@ use anyhow::{Context as _, Result, ensure};
 use libcvmfs::hash::ContentHash;
 use libcvmfs::history::{History, Tag};
 use libcvmfs::trust::{ManifestFields, VerifiedManifest};
+use thiserror::Error;
+
+/// What is wanted does not go with what is published.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
 
 /// What is to be published.
 pub struct Order<'s> {
@@ -96,7 +102,7 @@ pub fn publish(
     let mut history = repository.history(&head)?;
     if let Some((name, _)) = &order.tag {
         tags::check_name(name)?;
-        ensure!(history.tag(name).is_none(), "there is a tag '{name}' already");
+        ensure!(history.tag(name).is_none(), Refused(format!("there is a tag '{name}' already")));
     }
     ensure!(order.branch.is_none() || order.tag.is_some(), "a revision of a branch needs a tag: --tag");
     let base = base(&head, &history, order.branch.as_ref())?;
@@ -105,10 +111,11 @@ pub fn publish(
     let draft = Draft::new(repository, Some(base.root), settings.encoding.algorithm)?;
     let mut publication = Publication::new(repository, draft, settings, watch)?;
     for path in &order.delete {
-        ensure!(publication.remove(path)?, "{} is not there, so it cannot be deleted", path.escape_ascii());
+        let refused = || Refused(format!("{} is not there, so it cannot be deleted", path.escape_ascii()));
+        ensure!(publication.remove(path)?, refused());
     }
     if !order.into.is_empty() {
-        publication.directory(&order.into)?;
+        publication.way(&order.into)?;
     }
     for source in &mut order.sources {
         source.read(&order.into, &mut publication)?;

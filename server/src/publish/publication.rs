@@ -206,6 +206,18 @@ impl<'r, 'w> Publication<'r, 'w> {
         self.ensure_parents(&[path, b"/x"].concat())
     }
 
+    /// The same, but refuses to put a directory in the place of something else.
+    pub(super) fn way(&mut self, path: &[u8]) -> Result<()> {
+        let mut above = path;
+        while !above.is_empty() {
+            if self.draft.row(above)?.is_some_and(|row| !row.is_directory()) {
+                bail!(super::Refused(format!("{} is no directory", above.escape_ascii())));
+            }
+            above = draft::parent(above);
+        }
+        self.directory(path)
+    }
+
     /// Takes the content of a file over from the revision before, if size and times say that it is the same; false if it
     /// has to be read. All `paths` are names of this file.
     pub fn unchanged(&mut self, paths: &[Vec<u8>], attributes: &Attributes, size: u64) -> Result<bool> {

@@ -49,7 +49,7 @@ impl<R: Read> Source for Archive<R> {
 }
 
 /// The archive's bytes, whatever it was compressed by.
-pub(super) fn plain<'r>(reader: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+pub(crate) fn plain<'r>(reader: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     let mut reader = BufReader::with_capacity(256 << 10, reader);
     let start = reader.fill_buf()?;
     Ok(match start {
@@ -72,8 +72,12 @@ impl<R: Read> Archive<R> {
         into: &[u8],
         publication: &mut Publication<'_, '_>,
     ) -> Result<()> {
-        let path = [into, &inner_path(name)?].concat();
+        let inner = inner_path(name)?;
+        let path = [into, &inner].concat();
         let kind = entry.header().entry_type();
+        if inner.is_empty() && !matches!(kind, EntryType::Directory | EntryType::XGlobalHeader) {
+            bail!("the root of an archive is a directory");
+        }
         if self.layer && draft::name(&path).starts_with(WHITEOUT) {
             return whiteout(&path, publication);
         }
@@ -150,7 +154,7 @@ fn whiteout(path: &[u8], publication: &mut Publication<'_, '_>) -> Result<()> {
 }
 
 /// `./a/b/`, `/a/b` and `a/b` are `/a/b`; the archive's root is empty.
-fn inner_path(name: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn inner_path(name: &[u8]) -> Result<Vec<u8>> {
     let mut path = Vec::with_capacity(name.len() + 1);
     for part in name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")) {
         if part == b".." {
