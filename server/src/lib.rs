@@ -13,6 +13,7 @@
 //! | [`catalogs`] | the catalogs of published revisions, and the objects they name |
 //! | [`check`] | is everything there, and right? |
 //! | [`replicate`] | mirrors |
+//! | [`http`] | what services listen with |
 //! | [`serve`] | repositories over HTTP |
 //! | [`gc`] | deletes what no kept revision needs |
 //! | [`status`] | what was done last |
@@ -26,6 +27,7 @@ pub mod command;
 pub mod commit;
 pub mod draft;
 pub mod gc;
+pub mod http;
 pub mod keys;
 pub mod mkfs;
 pub mod publish;

@@ -2,87 +2,30 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "common/http.rs"]
+mod http;
+
 use cvmfs_tests::fixtures::{self, RepositoryFixture};
 use cvmfs_tests::mount::Mount;
+use http::Service;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
-struct Server {
-    process: Child,
-    address: String,
-    output: BufReader<ChildStdout>,
-}
-
-struct Reply {
-    status: u16,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Server {
-    fn start(directory: &Path, options: &[&str]) -> Server {
-        let mut run = Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
-        run.arg("serve").arg(directory).args(["--listen", "127.0.0.1:0", "--json"]).args(options);
-        let mut process = run.stdout(Stdio::piped()).spawn().unwrap();
-        let (mut output, mut line) = (BufReader::new(process.stdout.take().unwrap()), String::new());
-        output.read_line(&mut line).unwrap();
-        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-        Server { process, address: told["listening"].as_str().unwrap().to_owned(), output }
-    }
-
-    /// Sends a request as it is and reads until the server closes.
-    fn raw(&self, request: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.write_all(request).unwrap();
-        let mut reply = Vec::new();
-        // A server that refuses may close while the request is still on its way.
-        let _ = stream.read_to_end(&mut reply);
-        reply
-    }
-
-    fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Reply {
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
-        let reply = self.raw(request.as_bytes());
-        let end =
-            reply.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| panic!("{path}: {reply:?}"));
-        let head = String::from_utf8(reply[..end].to_vec()).unwrap();
-        let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        Reply {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            headers: lines.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect(),
-            body: reply[end + 4..].to_vec(),
-        }
-    }
-
-    fn get(&self, path: &str, headers: &[&str]) -> Reply {
-        self.ask("GET", path, headers)
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Shows a directory of repositories, or one.
+fn serve(directory: &Path, options: &[&str]) -> Service {
+    Service::start(&[&["serve", directory.to_str().unwrap()], options].concat())
 }
 
 const FQRN: &str = "small.test.example";
 const BASE: &str = "/cvmfs/small.test.example";
 
-fn small() -> (RepositoryFixture, Server) {
+fn small() -> (RepositoryFixture, Service) {
     let repository = fixtures::repository(FQRN);
-    let server = Server::start(&repository.web_root, &[]);
+    let server = serve(&repository.web_root, &[]);
     (repository, server)
 }
 
@@ -94,7 +37,7 @@ fn an_object(repository: &RepositoryFixture) -> String {
 
 #[test]
 fn clients_read_a_directory_of_repositories() {
-    let server = Server::start(fixtures::root(), &[]);
+    let server = serve(fixtures::root(), &[]);
     for name in ["small.test.example", "nocomp.test.example", "shake128.test.example"] {
         let repository = fixtures::repository(name);
         let direct = Mount::of(&repository).client();
@@ -166,7 +109,8 @@ fn the_order_of_servers_is_that_of_the_question() {
     let (_, server) = small();
     let ask = |question: &str| server.get(&format!("{BASE}/api/v1.0/geo/{question}"), &[]);
     assert_eq!(ask("client.example/b.example,a.example,c.example").body, b"1,2,3\n");
-    assert_eq!(ask("x/a,b,+PXYSEP+,p").body, b"1,2,3\n");
+    // The separator has a position as well: clients expect as many numbers as they sent words.
+    assert_eq!(ask("x/a,b,+PXYSEP+,p,q").body, b"1,2,4,5,3\n");
     assert_eq!(ask("x").status, 400);
     assert_eq!(server.get("/cvmfs/other.example/api/v1.0/geo/x/a", &[]).status, 404);
 }
@@ -180,7 +124,7 @@ fn nothing_else_is_shown() {
     for file in [".cvmfspublished", ".cvmfs_publisher", "data/txn/publish.1", "a.example.masterkey", "../secret"] {
         std::fs::write(repository.join(file), b"secret").unwrap();
     }
-    let server = Server::start(&directory.path().join("srv"), &[]);
+    let server = serve(&directory.path().join("srv"), &[]);
     assert_eq!(server.get("/cvmfs/a.example/.cvmfspublished", &[]).body, b"secret");
     for path in [
         "/",
@@ -246,7 +190,7 @@ fn numbers_are_shown() {
 #[test]
 fn who_waits_for_a_connection_gets_one() {
     let repository = fixtures::repository(FQRN);
-    let server = Server::start(&repository.web_root, &["--connections", "1"]);
+    let server = serve(&repository.web_root, &["--connections", "1"]);
     let idle = TcpStream::connect(&server.address).unwrap();
     let waiting = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| server.get(&format!("{BASE}/.cvmfspublished"), &[]).status);
@@ -254,6 +198,22 @@ fn who_waits_for_a_connection_gets_one() {
         waiting.join().unwrap()
     });
     assert_eq!(waiting, 200);
+}
+
+#[test]
+fn who_says_nothing_is_dropped() {
+    let repository = fixtures::repository(FQRN);
+    let server = serve(&repository.web_root, &["--idle", "1", "--connections", "1"]);
+    let path = format!("{BASE}/.cvmfspublished");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    for said in ["", "GET /cvmfs/ HTTP/1.1\r\nHost", &request] {
+        let mut stream = server.connect();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        // Ends when the server hangs up; an error is that it never did.
+        stream.read_to_end(&mut Vec::new()).unwrap_or_else(|error| panic!("after {said:?}: {error}"));
+        assert_eq!(server.get(&path, &[]).status, 200, "the only connection is free again");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod progress;
 pub mod publish;
 pub mod replicate;
 pub mod serve;
+pub mod service;
 pub mod tag;
 pub mod transaction;
 

@@ -1,11 +1,10 @@
 //! `serve`.
 
 use super::args::Cli;
+use super::service::{self, ListenArgs};
 use crate::serve::{Server, Settings};
 use anyhow::Result;
 use clap::Args;
-use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,33 +16,35 @@ pub struct ServeArgs {
     directory: PathBuf,
     /// Address and port; port 0 takes any that is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
-    listen: SocketAddr,
-    /// Connections at the same time; others wait
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
-    connections: u16,
+    listen: std::net::SocketAddr,
+    #[command(flatten)]
+    limits: ListenArgs,
+    /// Order servers by distance: a database of places in MaxMind's format (GeoLite2-City and the like). It is read again when
+    /// it changes, and on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    geo_db: Option<PathBuf>,
 }
 
 /// Runs `serve` until it is interrupted or terminated.
 pub fn run(cli: &Cli, args: &ServeArgs) -> Result<()> {
-    let settings =
-        Settings { directory: args.directory.clone(), listen: args.listen, connections: usize::from(args.connections) };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let settings = Settings {
+        directory: args.directory.clone(),
+        listen: args.listen,
+        limits: args.limits.limits(),
+        geo_database: args.geo_db.clone(),
+    };
+    service::run(async {
+        let (stop, mut hangup) = (service::stop()?, signal(SignalKind::hangup())?);
         let server = Server::bind(&settings).await?;
         let address = server.address()?;
-        if cli.json {
-            println!("{}", serde_json::json!({"listening": address.to_string()}));
-        } else if !cli.quiet {
-            println!("listening on http://{address}/cvmfs/");
-        }
-        std::io::stdout().flush()?;
-        let stop = async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+        service::tell(cli, address, "/cvmfs/")?;
+        let reload = server.reload();
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                reload();
             }
-        };
-        server.run(stop).await
+        });
+        server.run(stop).await;
+        Ok(())
     })
 }

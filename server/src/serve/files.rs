@@ -1,7 +1,8 @@
 //! Files of repositories: which may be seen, and what caches are told about them.
 
 use super::metrics::Kind;
-use super::{Body, is_plain, reply};
+use super::{is_plain, reply};
+use crate::http::Body;
 use crate::repository::{MANIFEST, MASTER_REPLICA, REFLOG, STATUS, WHITELIST};
 use crate::storage::object_at;
 use anyhow::{Context as _, Result, ensure};

@@ -1,7 +1,8 @@
 //! The list of repositories of a server.
 
 use super::files::Repositories;
-use super::{Body, reply};
+use super::reply;
+use crate::http::Body;
 use crate::repository::MASTER_REPLICA;
 use hyper::Response;
 use serde_json::{Value, json};

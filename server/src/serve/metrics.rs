@@ -1,12 +1,14 @@
 //! Numbers for those who watch over the server, in the text format of Prometheus.
 
 use super::files::{Repositories, manifest};
-use super::{Body, reply};
+use super::reply;
+use crate::http::Body;
 use hyper::header::{CACHE_CONTROL, HeaderValue};
 use hyper::{Response, StatusCode};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// What was asked for.
@@ -29,25 +31,15 @@ impl Kind {
     }
 }
 
-#[derive(Default)]
 pub(super) struct Metrics {
     replies: Mutex<BTreeMap<(Kind, u16), u64>>,
-    connections: AtomicI64,
-}
-
-/// A connection, as long as it is open.
-pub(super) struct Open<'m>(&'m Metrics);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
+    connections: Arc<AtomicI64>,
 }
 
 impl Metrics {
-    pub(super) fn connection(&self) -> Open<'_> {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        Open(self)
+    /// With the number of open connections, which somebody else keeps up to date.
+    pub(super) fn new(connections: Arc<AtomicI64>) -> Metrics {
+        Metrics { replies: Mutex::default(), connections }
     }
 
     pub(super) fn reply(&self, kind: Kind, status: StatusCode) {

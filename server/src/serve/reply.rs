@@ -1,9 +1,8 @@
 //! Replies that are not files.
 
-use super::Body;
-use http_body_util::{BodyExt as _, Full};
+use crate::http::{Body, whole};
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue};
 use hyper::{Response, StatusCode};
 
 /// For replies that tell what may change soon. The official servers say the same of their letters.
@@ -13,8 +12,7 @@ const ABSENT: HeaderValue = HeaderValue::from_static("public, max-age=15");
 
 /// A text of a type.
 pub(super) fn text(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed_unsync());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let mut response = whole(content_type, body);
     response.headers_mut().insert(CACHE_CONTROL, SHORT);
     response
 }
