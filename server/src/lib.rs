@@ -15,6 +15,7 @@
 //! | [`replicate`] | mirrors |
 //! | [`http`] | what services listen with |
 //! | [`serve`] | repositories over HTTP |
+//! | [`manage`] | groups publish over HTTP, each into its own paths |
 //! | [`gc`] | deletes what no kept revision needs |
 //! | [`status`] | what was done last |
 //! | [`command`] | the command line |
@@ -29,6 +30,7 @@ pub mod draft;
 pub mod gc;
 pub mod http;
 pub mod keys;
+pub mod manage;
 pub mod mkfs;
 pub mod publish;
 pub mod replicate;

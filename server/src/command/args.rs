@@ -1,6 +1,6 @@
 //! What can be asked for.
 
-use super::{check, diff, gc, mkfs, publish, replicate, serve, tag, transaction};
+use super::{check, diff, gc, manage, mkfs, publish, replicate, serve, tag, token, transaction};
 use crate::keys::KeyFiles;
 use crate::repository::Repository;
 use anyhow::Result;
@@ -82,6 +82,10 @@ pub enum Command {
     Replicate(replicate::ReplicateArgs),
     /// Show repositories over HTTP
     Serve(serve::ServeArgs),
+    /// Let groups publish over HTTP, each into its own paths
+    Manage(Box<manage::ManageArgs>),
+    /// List, add and remove tokens of 'manage'
+    Token(token::TokenArgs),
     /// Write manual pages or shell completions into a directory
     #[command(hide = true)]
     Generate(cvmfs_command::generate::GenerateArgs),

@@ -4,6 +4,7 @@ pub mod args;
 pub mod check;
 pub mod diff;
 pub mod gc;
+pub mod manage;
 pub mod mkfs;
 pub mod place;
 pub mod progress;
@@ -12,6 +13,7 @@ pub mod replicate;
 pub mod serve;
 pub mod service;
 pub mod tag;
+pub mod token;
 pub mod transaction;
 
 use crate::repository::Repository;
@@ -54,6 +56,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Gc(args) => gc::run(cli, args),
         Command::Replicate(args) => replicate::run(cli, args),
         Command::Serve(args) => serve::run(cli, args),
+        Command::Manage(args) => manage::run(cli, args),
+        Command::Token(args) => token::run(cli, args),
         Command::Generate(args) => cvmfs_command::generate::run(args, Cli::command()),
     }?;
     Ok(ExitCode::SUCCESS)

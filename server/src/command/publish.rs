@@ -4,9 +4,8 @@ use super::args::{Cli, Place};
 use super::progress::during;
 use crate::draft::Weights;
 use crate::publish::{self, Order, Outcome, Settings, Summary};
-use crate::repository::Repository;
 use crate::source::{self, Owners, Reading};
-use crate::storage::{Lock, StorageError};
+use crate::storage::patiently;
 use crate::transaction::{self, Branch};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -17,12 +16,10 @@ use libcvmfs::object::chunk::ChunkSizes;
 use libcvmfs::object::encode::Encoding;
 use libcvmfs::trust::unix_now;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How far it has come.
 const LINE: &str = "{spinner} {bytes} read, {bytes_per_sec}, {msg}";
-/// Time between two looks whether another publisher is done.
-const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// What `publish` takes.
 #[derive(Debug, Args)]
@@ -197,7 +194,8 @@ impl PublishArgs {
 pub fn run(cli: &Cli, args: &PublishArgs) -> Result<()> {
     let repository = args.place.open()?;
     let mut order = args.order()?;
-    let _lock = lock(&repository, args.wait)?;
+    let patience = Duration::from_secs(args.wait);
+    let _lock = patiently(patience, || Ok(repository.storage.lock(&crate::owner("publish"))?))?;
     let transaction = transaction::own(&repository)?;
     if let Some(branch) = transaction.as_ref().and_then(|transaction| transaction.branch.clone()) {
         order.branch.get_or_insert(branch);
@@ -213,17 +211,6 @@ pub fn run(cli: &Cli, args: &PublishArgs) -> Result<()> {
     }
     tell(cli, &outcome);
     Ok(())
-}
-
-/// Keeps other publishers away; waits so many seconds for one that is at work.
-fn lock(repository: &Repository, wait: u64) -> Result<Box<dyn Lock>> {
-    let last_try = Instant::now() + Duration::from_secs(wait);
-    loop {
-        match repository.storage.lock(&crate::owner("publish")) {
-            Err(StorageError::Locked { .. }) if Instant::now() < last_try => std::thread::sleep(BETWEEN_TRIES),
-            outcome => return Ok(outcome?),
-        }
-    }
 }
 
 fn tell(cli: &Cli, outcome: &Outcome) {

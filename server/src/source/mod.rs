@@ -7,6 +7,7 @@ mod owners;
 mod tree;
 
 pub use archive::Archive;
+pub(crate) use archive::{inner_path, plain};
 pub use graft::Graft;
 pub use image::Image;
 pub use owners::Owners;

@@ -15,6 +15,7 @@ use libcvmfs::object::{ObjectKind, ObjectName};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
 /// The stored bytes of an object on their way into a storage.
@@ -110,6 +111,24 @@ pub trait Storage: Send + Sync {
 
 /// Held by the one publisher.
 pub trait Lock: Send {}
+
+/// Time between two looks whether another publisher is done.
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+
+/// Does something that needs the lock; tries again for so long if another publisher is at work.
+pub fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let last_try = Instant::now() + patience;
+    loop {
+        match attempt() {
+            Err(error) if is_locked(&error) && Instant::now() < last_try => std::thread::sleep(BETWEEN_TRIES),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_locked(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StorageError::Locked { .. }))
+}
 
 /// Reads a small file into memory; `None` if there is none. At most `limit` bytes are accepted.
 pub fn read_small(storage: &dyn Storage, path: &str, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {

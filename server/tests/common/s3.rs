@@ -22,7 +22,7 @@ impl S3Server {
     /// Starts a server with an empty bucket that everybody may read; `None` (after a loud line) where it is not installed.
     pub fn start() -> Option<S3Server> {
         let Some(python) = python() else {
-            cvmfs_tests::tools::skip("the S3 server is not installed: ci/s3-server does that");
+            cvmfs_tests::tools::skip("the S3 server is not installed: 'ci/pypi s3-server' does that");
             return None;
         };
         let mut command = Command::new(python);
@@ -104,7 +104,7 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/s3server.py")
 }
 
-/// The Python in which `ci/s3-server` installed the server.
+/// The Python in which `ci/pypi s3-server` installed the server.
 fn python() -> Option<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/s3-server/bin/python");
     python.exists().then_some(python)

@@ -1,0 +1,29 @@
+//! Small files that survive a restart.
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+/// Writes `value` as JSON, in one step for readers and durably. Only the owner can read the file.
+pub fn write(file: &Path, value: &impl Serialize) -> Result<()> {
+    let context = || file.display().to_string();
+    let directory = file.parent().with_context(context)?;
+    // Made with mode 0600.
+    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).with_context(context)?;
+    new.write_all(&serde_json::to_vec_pretty(value)?).with_context(context)?;
+    new.as_file().sync_all().with_context(context)?;
+    new.persist(file).with_context(context)?;
+    File::open(directory).and_then(|directory| directory.sync_all()).with_context(context)
+}
+
+/// Reads what was written; `None` if there is nothing.
+pub fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| file.display().to_string())?)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| file.display().to_string()),
+    }
+}
