@@ -131,6 +131,26 @@ fn what_belongs_to_others_is_out_of_reach() {
 }
 
 #[test]
+fn tokens_are_shown_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = |arguments: &[&str]| {
+        let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_cvmfs-server"));
+        // The file is named as somebody in its directory names it.
+        run.current_dir(directory.path()).arg("token").args(arguments).args(["--tokens", "tokens.json"]);
+        String::from_utf8(cvmfs_tests::tools::output(&mut run).stdout).unwrap()
+    };
+    let text = token(&["add", "astro", "--publish", "a.example:/sw", "--tag", "*.b.example", "--days", "1"]);
+    let parts: Vec<_> = text.trim().split('_').collect();
+    assert_eq!((parts.len(), parts[0], parts[1].len(), parts[2].len()), (3, "cvmfs", 16, 64), "{text}");
+    let listed = token(&["list"]);
+    assert!(listed.contains("publish a.example:/sw, tag *.b.example") && !listed.contains(parts[2]), "{listed}");
+    let listed: Value = serde_json::from_str(&token(&["list", "--json"])).unwrap();
+    assert_eq!((&listed["id"], &listed["group"]), (&json!(parts[1]), &json!("astro")));
+    token(&["remove", parts[1]]);
+    assert_eq!(token(&["list"]), "");
+}
+
+#[test]
 fn leases_end_unless_they_are_renewed() {
     let shared = Shared::new(&[]);
     let (astro, operators) = (shared.publisher("astro", "/sw"), shared.publisher("operators", "/"));

@@ -10,7 +10,7 @@ use std::path::Path;
 /// Writes `value` as JSON, in one step for readers and durably. Only the owner can read the file.
 pub fn write(file: &Path, value: &impl Serialize) -> Result<()> {
     let context = || file.display().to_string();
-    let directory = file.parent().with_context(context)?;
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Made with mode 0600.
     let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).with_context(context)?;
     new.write_all(&serde_json::to_vec_pretty(value)?).with_context(context)?;
