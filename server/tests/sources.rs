@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use libcvmfs::namespace::FileKind;
 use sha2::{Digest as _, Sha256};
 use std::fs;
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
@@ -103,6 +103,44 @@ fn archives_of_all_forms() {
     let told = repository.publish(&[text(&dir.path().join("tar"))]);
     assert!(told["summary"]["files_unchanged"].as_u64() >= Some(2), "{told}");
     assert_archive(&repository, "");
+}
+
+#[test]
+fn archives_with_holes_are_the_files_that_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    // One begins and ends with a hole, one is nothing else, one has more parts than a block of their map.
+    for (name, size, parts) in [("middle", 3 << 20, 1..3), ("nothing", 1 << 20, 0..0), ("many", 4 << 20, 0..100)] {
+        let mut file = fs::File::create(tree.join(name)).unwrap();
+        for part in parts {
+            file.seek(SeekFrom::Start(part * 40_000 + 700)).unwrap();
+            file.write_all(format!("{name}: part {part}").as_bytes()).unwrap();
+        }
+        file.set_len(size).unwrap();
+    }
+    for (name, options) in [
+        ("gnu", &["--format=gnu"][..]),
+        ("oldest", &["--format=posix", "--sparse-version=0.0"]),
+        ("older", &["--format=posix", "--sparse-version=0.1"]),
+        ("pax", &["--format=posix", "--sparse-version=1.0"]),
+    ] {
+        let file = dir.path().join(format!("{name}.tar"));
+        let mut tar = std::process::Command::new("tar");
+        tar.args(options).args(["--sparse", "--mtime=@1600000000", "-cf", text(&file), "-C", text(&tree), "."]);
+        cvmfs_tests::tools::output(&mut tar);
+        assert!(fs::metadata(&file).unwrap().len() < 1 << 20, "{name}: it has no holes");
+        let repository = Published::new(&[]);
+        repository.publish(&[text(&file)]);
+        let mount = repository.mount().client();
+        assert_eq!(mount.list("").unwrap(), ["many", "middle", "nothing"], "{name}");
+        for file in ["many", "middle", "nothing"] {
+            let read = mount.read(format!("/{file}")).unwrap();
+            assert!(read == fs::read(tree.join(file)).unwrap(), "{name}: {file}");
+        }
+        let told = repository.publish(&[text(&file)]);
+        assert_eq!(told["summary"]["files_unchanged"], 3, "{name}: {told}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A tar archive: owners, devices and times are those in its headers, so any user can publish them.
 
+use super::sparse::{self, Sparse};
 use super::{Reading, Source};
 use crate::draft;
 use crate::publish::{Attributes, Kind, Publication};
@@ -40,8 +41,10 @@ impl<R: Read> Source for Archive<R> {
         let mut archive = tar::Archive::new(plain(reader).with_context(|| self.name.clone())?);
         for entry in archive.entries().with_context(|| self.name.clone())? {
             let mut entry = entry.with_context(|| self.name.clone())?;
-            let name = entry.path_bytes().into_owned();
-            self.entry(&mut entry, &name, into, publication)
+            let path = entry.path_bytes().into_owned();
+            let sparse = sparse(&mut entry).with_context(|| format!("{}: {}", self.name, path.escape_ascii()))?;
+            let name = sparse.as_ref().and_then(|sparse| sparse.name.clone()).unwrap_or(path);
+            self.entry(&mut entry, &name, sparse, into, publication)
                 .with_context(|| format!("{}: {}", self.name, name.escape_ascii()))?;
         }
         Ok(())
@@ -69,6 +72,7 @@ impl<R: Read> Archive<R> {
         &self,
         entry: &mut Entry<'_, impl Read>,
         name: &[u8],
+        sparse: Option<Sparse>,
         into: &[u8],
         publication: &mut Publication<'_, '_>,
     ) -> Result<()> {
@@ -102,12 +106,15 @@ impl<R: Read> Archive<R> {
             EntryType::Char => publication.entry(&path, &attributes, &Kind::Special(0o020000, device()?)),
             EntryType::Block => publication.entry(&path, &attributes, &Kind::Special(0o060000, device()?)),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                let size = entry.size();
+                let size = sparse.as_ref().map_or(entry.size(), |sparse| sparse.size);
                 let paths = vec![path];
                 // Comparing times saves the work of compressing; the bytes have gone by anyway.
-                match publication.unchanged(&paths, &attributes, size)? {
-                    true => Ok(()),
-                    false => publication.file(paths, &attributes, entry),
+                if publication.unchanged(&paths, &attributes, size)? {
+                    return Ok(());
+                }
+                match sparse {
+                    Some(sparse) => publication.file(paths, &attributes, &mut sparse.expand(entry)?),
+                    None => publication.file(paths, &attributes, entry),
                 }
             }
             EntryType::XGlobalHeader => Ok(()),
@@ -140,6 +147,18 @@ impl<R: Read> Archive<R> {
         let (uid, gid) = self.reading.owners.of(id(uid)?, id(gid)?);
         Ok(Attributes { permissions, uid, gid, mtime, mtime_ns, xattrs })
     }
+}
+
+/// What the headers of an entry say about holes in it, if they do.
+fn sparse(entry: &mut Entry<'_, impl Read>) -> Result<Option<Sparse>> {
+    let mut sparse = None;
+    for extension in entry.pax_extensions()?.into_iter().flatten() {
+        let extension = extension?;
+        if let Some(key) = extension.key().ok().and_then(|key| key.strip_prefix(sparse::PREFIX)) {
+            sparse.get_or_insert_with(Sparse::default).note(key, extension.value_bytes())?;
+        }
+    }
+    Ok(sparse)
 }
 
 fn whiteout(path: &[u8], publication: &mut Publication<'_, '_>) -> Result<()> {

@@ -4,6 +4,7 @@ mod archive;
 mod graft;
 mod image;
 mod owners;
+mod sparse;
 mod tree;
 
 pub use archive::Archive;
