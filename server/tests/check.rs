@@ -83,10 +83,16 @@ fn what_is_published_is_good_until_something_is_lost() {
         let (good, told) = check(&fixture, options);
         assert!(good, "{told:#}");
     }
+    let status = fixture.web_root.join(".cvmfs_status.json");
+    let noted = || -> serde_json::Value { serde_json::from_slice(&std::fs::read(&status).unwrap()).unwrap() };
+    assert_eq!(noted()["check_status"], serde_json::Value::Null, "a check writes nothing unless it is told to");
+    check(&fixture, &["--status"]);
+    assert!(noted()["check_status"] == "succeeded" && noted()["last_check"].as_str().unwrap().contains(" UTC "));
     let chunk = files(&fixture).find(|path| path.ends_with('P')).unwrap();
     std::fs::remove_file(chunk).unwrap();
     assert!(check(&fixture, &[]).0, "the newest revision has no chunks");
-    let (good, told) = check(&fixture, &["--all-tags"]);
+    let (good, told) = check(&fixture, &["--all-tags", "--status"]);
+    assert_eq!(noted()["check_status"], "failed");
     assert!(!good && told["findings"][0]["place"] == "/large", "{told:#}");
     std::fs::write(fixture.web_root.join(".cvmfsreflog"), b"something").unwrap();
     let (good, told) = check(&fixture, &[]);

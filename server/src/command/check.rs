@@ -4,9 +4,11 @@ use super::args::Cli;
 use super::place::PublicPlace;
 use super::progress::{LINE, during};
 use crate::check::{self, Report, Settings};
+use crate::status;
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar};
+use libcvmfs::trust::unix_now;
 
 /// What `check` takes.
 #[derive(Debug, Args)]
@@ -19,6 +21,9 @@ pub struct CheckArgs {
     /// Read every object: its hash, its compression, its size
     #[arg(long)]
     read_data: bool,
+    /// Write into .cvmfs_status.json when this was and how it ended, for those who watch over the server
+    #[arg(long)]
+    status: bool,
     /// Threads that look at objects; by default one for each processor, or 16 where the storage is S3
     #[arg(long, short = 'j', value_name = "N")]
     threads: Option<usize>,
@@ -33,6 +38,10 @@ pub fn run(cli: &Cli, args: &CheckArgs) -> Result<()> {
         bar.set_message(format!("{} catalogs, {} objects", report.catalogs, report.objects));
     };
     let report = during(cli, LINE, show, |watch| check::check(&repository, settings, watch))?;
+    if args.status {
+        let ended = if report.is_clean() { "succeeded" } else { "failed" };
+        status::note(&*repository.storage, &[("last_check", &status::date(unix_now())), ("check_status", ended)])?;
+    }
     if cli.json {
         let mut told = serde_json::to_value(&report)?;
         if let Some(told) = told.as_object_mut() {
