@@ -98,6 +98,23 @@ fn a_branch_leaves_the_trunk_alone() {
 }
 
 #[test]
+fn the_copy_of_a_transaction_is_the_revision() {
+    let (repository, tree) = with_file("1");
+    fs::create_dir_all(tree.join("usr/bin")).unwrap();
+    fs::create_dir(tree.join("opt")).unwrap();
+    fs::write(tree.join("usr/bin/sh"), "a program").unwrap();
+    fs::hard_link(tree.join("usr/bin/sh"), tree.join("usr/bin/dash")).unwrap();
+    for (target, link) in [("usr/bin", "bin"), ("/nowhere", "dangling")] {
+        std::os::unix::fs::symlink(target, tree.join(link)).unwrap();
+    }
+    repository.publish(&[text(&tree)]);
+    let copy = repository.dir.path().join("copy");
+    repository.ok("transaction", &["--chroot", text(&copy)]);
+    let told = repository.publish(&[text(&copy)]);
+    assert_eq!(told["changed"], false, "{told}: {}", repository.ok("diff", &[]));
+}
+
+#[test]
 fn automatic_tags_come_and_go() {
     let (repository, tree) = with_file("1");
     repository.publish(&[text(&tree), "--auto-tag", "30"]);

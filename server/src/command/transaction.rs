@@ -5,6 +5,7 @@ use crate::repository::Repository;
 use crate::transaction::{self, Branch};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use libcvmfs::namespace::LastLink;
 use std::path::{Path, PathBuf};
 
 /// What `transaction` takes.
@@ -81,25 +82,20 @@ fn open(cli: &Cli, repository: &Repository, branch: Option<Branch>, chroot: Opti
     Ok(())
 }
 
-/// Copies a whole revision into a directory, as `cvmfs get` does.
+/// Copies a whole revision to be this directory, as `cvmfs get` does.
 fn copy(repository: &Repository, root: libcvmfs::hash::ContentHash, directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory)?;
     ensure!(std::fs::read_dir(directory)?.next().is_none(), "it is not empty");
     let (session, _cache) = super::session(repository, Some(root))?;
-    let fqrn = &repository.fqrn;
-    let node = session.resolve(Path::new(&format!("/cvmfs/{fqrn}")), libcvmfs::namespace::LastLink::Follow)?;
-    let mut paths = Vec::new();
-    for item in &node.list()? {
-        let name = std::ffi::OsStr::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&item.name));
-        paths.push(Path::new(&format!("/cvmfs/{fqrn}")).join(name));
-    }
-    if paths.is_empty() {
-        return Ok(());
-    }
-    paths.push(directory.to_owned());
-    let get = cvmfs_command::get::GetArgs { recursive: true, jobs: cvmfs_command::prefetch::JOBS, paths };
+    let root = Path::new("/cvmfs").join(repository.fqrn.as_str());
+    let root = session.resolve(&root, LastLink::Keep)?;
     let mut output = cvmfs_command::output::Output::new(false, true);
-    cvmfs_command::get::run(&get, &session, &mut output)?;
+    cvmfs_command::get::copy_all(
+        &[(root, directory.to_owned())],
+        cvmfs_command::prefetch::JOBS,
+        &session,
+        &mut output,
+    )?;
     if output.finish()? != std::process::ExitCode::SUCCESS {
         bail!("not everything could be copied");
     }

@@ -42,52 +42,42 @@ pub struct GetArgs {
 
 /// What was done.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Files written.
-    pub(crate) copied: u64,
+    pub copied: u64,
     /// Their bytes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Files left alone because they were there.
-    pub(crate) kept: u64,
+    pub kept: u64,
     /// Directories, links and special files.
-    pub(crate) others: u64,
+    pub others: u64,
     /// What could not be copied.
-    pub(crate) failed: u64,
+    pub failed: u64,
 }
 
 /// Runs `cvmfs get`.
 pub fn run(args: &GetArgs, session: &Session, output: &mut Output) -> Result<()> {
-    // Modes are those of the repository; what is not finished yet is open to nobody else.
-    rustix::process::umask(rustix::fs::Mode::empty());
     let Some((destination, sources)) = args.paths.split_last() else { bail!("no destination is given") };
     let into_directory = destination.is_dir();
     ensure!(sources.len() == 1 || into_directory, "{} is not a directory", destination.display());
-    let mut nodes = Vec::new();
+    let mut copies = Vec::new();
     for source in sources {
         let resolved = session.resolve(source, LastLink::Follow).and_then(|node| {
             let needs_recursion = node.kind() == FileKind::Directory && !args.recursive;
             ensure!(!needs_recursion, "is a directory; -r copies it with everything in it");
             Ok(node)
         });
-        match resolved {
-            Ok(node) => nodes.push((source, node)),
-            Err(error) => output.complain(source.as_os_str().as_bytes(), &error),
-        }
-    }
-    fetch(args, &nodes.iter().map(|(_, node)| node.clone()).collect::<Vec<_>>(), session, output)?;
-    let mut tally = Tally::default();
-    let mut complaints = Vec::new();
-    for (source, node) in nodes {
         let target = match (into_directory, source.file_name()) {
             (true, Some(name)) => destination.join(name),
             (true, None) => bail!("{} has no last name to copy to", source.display()),
             (false, _) => destination.clone(),
         };
-        let mut complain = |path: &[u8], error: anyhow::Error| complaints.push((path.to_vec(), error));
-        Copier::new(&target, &mut tally, &mut complain)?.copy(&node)?;
+        match resolved {
+            Ok(node) => copies.push((node, target)),
+            Err(error) => output.complain(source.as_os_str().as_bytes(), &error),
+        }
     }
-    tally.failed = complaints.len() as u64;
-    complaints.iter().for_each(|(path, error)| output.complain(path, error));
+    let tally = copy_all(&copies, args.jobs, session, output)?;
     if output.json() {
         return output.print_json(&tally);
     }
@@ -98,11 +88,29 @@ pub fn run(args: &GetArgs, session: &Session, output: &mut Output) -> Result<()>
     Ok(())
 }
 
+/// Copies each entry with everything below it; the copy is called by the path beside it, and may be there already.
+///
+/// What could not be copied is complained of in `output`. Changes this process's umask.
+pub fn copy_all(copies: &[(Node, PathBuf)], jobs: usize, session: &Session, output: &mut Output) -> Result<Tally> {
+    // Modes are those of the repository; what is not finished yet is open to nobody else.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    fetch(copies, jobs, session, output)?;
+    let mut tally = Tally::default();
+    let mut complaints = Vec::new();
+    for (node, target) in copies {
+        let mut complain = |path: &[u8], error: anyhow::Error| complaints.push((path.to_vec(), error));
+        Copier::new(target, &mut tally, &mut complain)?.copy(node)?;
+    }
+    tally.failed = complaints.len() as u64;
+    complaints.iter().for_each(|(path, error)| output.complain(path, error));
+    Ok(tally)
+}
+
 /// Brings everything into the cache, in parallel, so that copying waits for nothing.
-fn fetch(args: &GetArgs, nodes: &[Node], session: &Session, output: &Output) -> Result<()> {
+fn fetch(copies: &[(Node, PathBuf)], jobs: usize, session: &Session, output: &Output) -> Result<()> {
     let mut bar = Progress::new(output, "{bar:30} {msg}");
-    let options = libcvmfs::prefetch::Options { jobs: args.jobs, ..Default::default() };
-    let starts = nodes.iter().map(|node| libcvmfs::prefetch::Start::Tree(node.clone())).collect();
+    let options = libcvmfs::prefetch::Options { jobs, ..Default::default() };
+    let starts = copies.iter().map(|(node, _)| libcvmfs::prefetch::Start::Tree(node.clone())).collect();
     // Failures come up again, with their paths, when the files are copied.
     libcvmfs::prefetch::prefetch(session.client(), starts, &options, &mut |at| {
         bar.set(at.bytes_done, at.bytes_found, prefetch::message(at));
