@@ -227,6 +227,7 @@ impl Tokens {
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Token>) -> Result<()>) -> Result<()> {
+        let _others = note::lock(&self.file)?;
         let mut tokens = if self.file.exists() { self.all()? } else { Vec::new() };
         change(&mut tokens)?;
         note::write(&self.file, &Kept { tokens })
@@ -321,6 +322,23 @@ mod tests {
         tokens.remove(&token.id).unwrap();
         assert_eq!(tokens.find(&text, 9).unwrap(), None);
         assert!(tokens.remove(&token.id).is_err());
+    }
+
+    #[test]
+    fn tokens_that_are_added_at_the_same_moment_are_all_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("tokens");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        let (token, _) = Token::new("g", vec![publish("a.example", "/")], 5, None).unwrap();
+                        Tokens::new(&file).add(token).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(Tokens::new(&file).all().unwrap().len(), 40);
     }
 
     #[test]
