@@ -38,12 +38,17 @@ fn publish() -> (TempDir, Published) {
 }
 
 fn user_of(server: &WebRoot, published: &Published) -> User {
+    user_who_waits(server, published, 2)
+}
+
+/// One who waits so many seconds for an answer.
+fn user_who_waits(server: &WebRoot, published: &Published, seconds: u32) -> User {
     let options = [
         ("CVMFS_SERVER_URL", server.server_url()),
         ("CVMFS_HTTP_PROXY", "DIRECT".into()),
         ("CVMFS_PUBLIC_KEY", published.public_key.display().to_string()),
-        ("CVMFS_TIMEOUT", "2".into()),
-        ("CVMFS_TIMEOUT_DIRECT", "2".into()),
+        ("CVMFS_TIMEOUT", seconds.to_string()),
+        ("CVMFS_TIMEOUT_DIRECT", seconds.to_string()),
         ("CVMFS_MAX_RETRIES", "1".into()),
         ("CVMFS_BACKOFF_INIT", "1".into()),
         ("CVMFS_BACKOFF_MAX", "1".into()),
@@ -232,7 +237,8 @@ fn a_program_that_waits_for_a_download_can_be_interrupted() {
         for behaviour in [Behaviour::Silent, Behaviour::Drip { bytes: 10, pause: Duration::from_millis(100) }] {
             let server = WebRoot::serve(FQRN, &published.web_root);
             server.misbehave(&published.objects["/large"][0].path(), behaviour.clone());
-            let user = user_of(&server, &published);
+            // Longer than this takes on any machine: nothing but the signal ends it.
+            let user = user_who_waits(&server, &published, 100);
             let mut child = started(&user, mode, &format!("exec cat {ROOT}/large"));
             wait_for_request(&server, &published);
             interrupt(&child);
