@@ -19,12 +19,12 @@ const UNUSABLE: usize = 1;
 /// By number of the catalog: address of a [`Mapped`], or one of the above.
 static MAPPED: [AtomicUsize; CATALOGS] = [const { AtomicUsize::new(UNKNOWN) }; CATALOGS];
 
-/// The index of a catalog; `None` if it cannot be mapped.
+/// The index of the catalog with this number; `None` if it cannot be mapped.
 #[inline]
-pub(crate) fn index(catalog: Catalog<'static>) -> Option<Index<'static>> {
-    let place = MAPPED.get(catalog.number() as usize)?;
+pub(crate) fn index(catalog: u32) -> Option<Index<'static>> {
+    let place = MAPPED.get(catalog as usize)?;
     match place.load(Ordering::Acquire) {
-        UNKNOWN => map(catalog, place),
+        UNKNOWN => map(start::control()?.catalog(catalog)?, place),
         UNUSABLE => None,
         // SAFETY: made by `map`, never unmapped and never written to again.
         address => Some(unsafe { of(address as *const Mapped) }),

@@ -75,7 +75,7 @@ fn listed(place: &Place) -> Result<Option<Listed>, Errno> {
     if attributes.mode & 0o444 != 0o444 {
         return Ok(None);
     }
-    let parent = place.parent().and_then(|parent| Some(ino(&parent.entry()?, parent.catalog.salt())));
+    let parent = place.parent().and_then(|parent| Some(ino(&parent.entry()?, parent.catalog()?.salt())));
     Ok(Some(Listed { inside, ino: attributes.ino, parent_ino: parent.unwrap_or(TOP_INO) }))
 }
 
@@ -121,7 +121,9 @@ fn next(stream: &mut Stream) -> Result<*mut dirent, Errno> {
 }
 
 fn next_listed(stream: &mut Stream, listed: Listed) -> *mut dirent {
-    let Some(directory) = listed.inside.entry() else { return core::ptr::null_mut() };
+    let (Some(directory), Some(catalog)) = (listed.inside.entry(), listed.inside.catalog()) else {
+        return core::ptr::null_mut();
+    };
     let children = directory.children();
     loop {
         let position = stream.position;
@@ -133,7 +135,7 @@ fn next_listed(stream: &mut Stream, listed: Listed) -> *mut dirent {
                     stream.position += 1;
                     continue;
                 }
-                Some(entry) => (entry.name(), ino(&entry, listed.inside.catalog.salt()), entry.kind()),
+                Some(entry) => (entry.name(), ino(&entry, catalog.salt()), entry.kind()),
                 None => return core::ptr::null_mut(),
             },
         };

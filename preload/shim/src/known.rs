@@ -6,7 +6,6 @@
 //! each time.
 
 use crate::place::Place;
-use crate::start;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const ENTRIES: usize = 256;
@@ -28,9 +27,15 @@ pub(crate) enum Known {
     Native,
 }
 
-/// The key of a directory, or of a regular file with few names, and its place in the table.
+/// What stands for a directory, or for a regular file with few names, and its place in the table.
+pub(crate) struct Key {
+    key: u64,
+    pair: &'static Pair,
+}
+
+/// The key of what the kernel says `found` of.
 #[inline]
-fn key(found: &libc::stat) -> Option<(u64, &'static Pair)> {
+pub(crate) fn key(found: &libc::stat) -> Option<Key> {
     match found.st_mode & libc::S_IFMT {
         libc::S_IFDIR => {}
         libc::S_IFREG if found.st_nlink <= 2 => {}
@@ -41,13 +46,13 @@ fn key(found: &libc::stat) -> Option<(u64, &'static Pair)> {
         key = (key ^ part).wrapping_mul(0xd6e8_feb8_6659_fd93);
         key ^= key >> 32;
     }
-    Some((key, KNOWN.get((key >> 40) as usize % ENTRIES)?))
+    Some(Key { key, pair: KNOWN.get((key >> 40) as usize % ENTRIES)? })
 }
 
-/// What was found out before about the file that `found` describes.
+/// What was found out before about the file with this key.
 #[inline]
-pub(crate) fn recall(found: &libc::stat) -> Option<Known> {
-    let (key, pair) = key(found)?;
+pub(crate) fn recall(key: &Key) -> Option<Known> {
+    let Key { key, pair } = *key;
     let value = pair.value.load(Relaxed);
     if pair.mixed.load(Relaxed) ^ value != key {
         return None;
@@ -55,14 +60,13 @@ pub(crate) fn recall(found: &libc::stat) -> Option<Known> {
     if value == NATIVE {
         return Some(Known::Native);
     }
-    let catalog = start::control()?.catalog((value >> 32) as u32)?;
-    Some(Known::Ours(Place::new(catalog, value as u32)))
+    Some(Known::Ours(Place::new((value >> 32) as u32, value as u32)))
 }
 
 /// Remembers what the name of a file told: the entry that it stands for, or that it is native.
-pub(crate) fn remember(found: &libc::stat, place: Option<&Place>) {
-    let Some((key, pair)) = key(found) else { return };
-    let value = place.map_or(NATIVE, |place| u64::from(place.catalog.number()) << 32 | u64::from(place.number));
+pub(crate) fn remember(key: &Key, place: Option<&Place>) {
+    let Key { key, pair } = *key;
+    let value = place.map_or(NATIVE, |place| u64::from(place.catalog) << 32 | u64::from(place.number));
     pair.mixed.store(key ^ value, Relaxed);
     pair.value.store(value, Relaxed);
 }

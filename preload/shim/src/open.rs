@@ -67,7 +67,9 @@ fn open_entry(place: &Place, flags: c_int) -> Option<usize> {
     let fd = open_name(place, flags | libc::O_NOFOLLOW)?;
     let found = sys::fstat(fd as c_int).ok().filter(|found| found.st_mode & libc::S_IFMT == kind);
     let complete = found.is_some_and(|found| {
-        known::remember(&found, Some(place));
+        if let Some(key) = known::key(&found) {
+            known::remember(&key, Some(place));
+        }
         match attributes.kind() {
             EntryKind::Directory => found.st_mode & 0o7777 == FILLED_MODE,
             // A placeholder for what was not fetched yet may be opened by root.
@@ -94,7 +96,7 @@ pub(crate) fn open_name(place: &Place, flags: c_int) -> Option<usize> {
 /// Writes the name of an entry in the view, with its final NUL, to the end of `buffer`.
 pub(crate) fn view_name<'b>(place: &Place, buffer: &'b mut [u8; ROOM]) -> Option<&'b [u8]> {
     let control = start::control()?;
-    let snapshot = place.catalog.snapshot()?;
+    let snapshot = place.catalog()?.snapshot()?;
     let (path_room, end) = buffer.split_at_mut(ROOM - 1);
     end.fill(0);
     let mut start = ROOM - 1 - place.path(path_room)?.len();

@@ -3,7 +3,8 @@
 //! First one hash over the path's bytes and one probe; only where that says nothing (links, dots, repeated slashes) the
 //! walk of `cvmfs-index`. Whatever either cannot settle by itself is the supervisor's.
 
-use crate::{catalogs, present, room};
+use crate::{catalogs, present, room, start};
+use core::num::NonZeroU64;
 use cvmfs_control::{Catalog, Control, Snapshot};
 use cvmfs_index::walk::{self, Failure, Kind, LastLink, NAME_MAX, Outcome, World};
 use cvmfs_index::{Entry, EntryKind, PathHasher, format};
@@ -12,13 +13,14 @@ use cvmfs_index::{Entry, EntryKind, PathHasher, format};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unknown;
 
-/// An entry in its place; a mount point is the entry of the catalog above.
+/// An entry in its place; a mount point is the entry of the catalog above. Small: a walk has several of them on the stack.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
-    pub(crate) catalog: Catalog<'static>,
+    /// The number of its catalog.
+    pub(crate) catalog: u32,
     pub(crate) number: u32,
     /// The hash of its path in its catalog, where it came by.
-    hash: Option<PathHasher>,
+    hash: Option<NonZeroU64>,
 }
 
 /// What a path leads to.
@@ -30,8 +32,18 @@ pub(crate) enum Lead {
 }
 
 impl Place {
-    pub(crate) fn new(catalog: Catalog<'static>, number: u32) -> Place {
+    pub(crate) fn new(catalog: u32, number: u32) -> Place {
         Place { catalog, number, hash: None }
+    }
+
+    fn hashed(catalog: u32, number: u32, hash: PathHasher) -> Place {
+        Place { catalog, number, hash: NonZeroU64::new(hash.value()) }
+    }
+
+    /// Its catalog.
+    #[inline]
+    pub(crate) fn catalog(&self) -> Option<Catalog<'static>> {
+        start::control()?.catalog(self.catalog)
     }
 
     /// The root directory of a snapshot.
@@ -39,7 +51,7 @@ impl Place {
         if snapshot.is_too_complex() {
             return None;
         }
-        Some(Place { catalog: snapshot.root()?, number: format::ROOT, hash: None })
+        Some(Place::new(snapshot.root()?.number(), format::ROOT))
     }
 
     #[inline]
@@ -54,19 +66,19 @@ impl Place {
             place = place.above()?;
         }
         let number = place.entry()?.parent()?.number();
-        let parent = Place { catalog: place.catalog, number, hash: None };
+        let parent = Place::new(place.catalog, number);
         // The root of a nested catalog is shown as the entry that it is mounted on.
         Some(if number == format::ROOT { parent.above().unwrap_or(parent) } else { parent })
     }
 
     /// Whether it is the root directory of the repository.
     pub(crate) fn is_root(&self) -> bool {
-        self.number == format::ROOT && self.catalog.above().is_none()
+        self.number == format::ROOT && self.catalog().is_some_and(|catalog| catalog.above().is_none())
     }
 
     fn above(&self) -> Option<Place> {
-        let (catalog, number) = self.catalog.above()?;
-        Some(Place { catalog, number, hash: None })
+        let (catalog, number) = self.catalog()?.above()?;
+        Some(Place::new(catalog.number(), number))
     }
 
     /// The directory in which the entries below this one lie: itself, or the root of the catalog mounted on it.
@@ -78,28 +90,26 @@ impl Place {
         if !entry.is_mount_point() {
             return Ok(*self);
         }
-        let catalog = self.catalog.below(self.number).ok_or(Unknown)?;
+        let catalog = self.catalog().and_then(|catalog| catalog.below(self.number)).ok_or(Unknown)?.number();
         let hash = catalogs::index(catalog).ok_or(Unknown)?.hasher();
-        Ok(Place { catalog, number: format::ROOT, hash: Some(hash) })
+        Ok(Place::hashed(catalog, format::ROOT, hash))
     }
 
     fn child(&self, name: &[u8]) -> Result<Option<Place>, Unknown> {
         let Place { catalog, number, hash } = self.inside()?;
         let directory = catalogs::index(catalog).and_then(|index| index.entry(number)).ok_or(Unknown)?;
         Ok(match hash {
-            Some(hash) => directory.child_hashed(hash, name).map(|(entry, hash)| Place {
-                catalog,
-                number: entry.number(),
-                hash: Some(hash),
-            }),
-            None => directory.child(name).map(|entry| Place { catalog, number: entry.number(), hash: None }),
+            Some(hash) => directory
+                .child_hashed(PathHasher::new(hash.get()), name)
+                .map(|(entry, hash)| Place::hashed(catalog, entry.number(), hash)),
+            None => directory.child(name).map(|entry| Place::new(catalog, entry.number())),
         })
     }
 
     /// Whether everybody may search this directory.
     fn is_open(&self) -> bool {
         let mode = self.entry().map_or(0, |entry| entry.mode());
-        mode & 0o111 == 0o111 || self.catalog.snapshot().is_some_and(Snapshot::is_world_readable)
+        mode & 0o111 == 0o111 || self.catalog().and_then(Catalog::snapshot).is_some_and(Snapshot::is_world_readable)
     }
 
     /// Whether everybody may search all directories above.
@@ -128,7 +138,7 @@ impl Place {
     /// starting with a slash.
     pub(crate) fn path<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         let inside = self.entry()?.path(buffer)?.len();
-        let mount = self.catalog.mount();
+        let mount = self.catalog()?.mount();
         let start = buffer.len().checked_sub(inside)?.checked_sub(mount.len())?;
         buffer.get_mut(start..)?.get_mut(..mount.len())?.copy_from_slice(mount);
         buffer.get(start..)
@@ -139,8 +149,8 @@ impl Place {
 /// before its last component.
 #[inline]
 pub(crate) fn look(snapshot: Snapshot<'static>, rest: &[u8]) -> Result<Lead, Unknown> {
-    let mut catalog = Place::root(snapshot).ok_or(Unknown)?.catalog;
-    let mut index = catalogs::index(catalog).ok_or(Unknown)?;
+    let mut catalog = Place::root(snapshot).and_then(|root| root.catalog()).ok_or(Unknown)?;
+    let mut index = catalogs::index(catalog.number()).ok_or(Unknown)?;
     let mut hash = index.hasher();
     let mut holder = hash;
     let (mut start, mut holder_end, mut at) = (0, 0, 0);
@@ -157,7 +167,7 @@ pub(crate) fn look(snapshot: Snapshot<'static>, rest: &[u8]) -> Result<Lead, Unk
             let mount = rest.get(start..at).and_then(|path| index.find_hashed(hash, path));
             if let Some(below) = mount.filter(Entry::is_mount_point).and_then(|entry| catalog.below(entry.number())) {
                 catalog = below;
-                index = catalogs::index(catalog).ok_or(Unknown)?;
+                index = catalogs::index(catalog.number()).ok_or(Unknown)?;
                 hash = index.hasher();
                 start = at;
             }
@@ -165,12 +175,12 @@ pub(crate) fn look(snapshot: Snapshot<'static>, rest: &[u8]) -> Result<Lead, Unk
     }
     let found = rest.get(start..).and_then(|path| index.find_hashed(hash, path));
     if let Some(entry) = found {
-        let place = Place { catalog, number: entry.number(), hash: Some(hash) };
+        let place = Place::hashed(catalog.number(), entry.number(), hash);
         return if entry.damage().is_none() && place.is_reachable() { Ok(Lead::Place(place)) } else { Err(Unknown) };
     }
     // Its absence is certain if the directory is there, and here.
     let directory = rest.get(start..holder_end).and_then(|path| index.find_hashed(holder, path)).ok_or(Unknown)?;
-    let place = Place { catalog, number: directory.number(), hash: None };
+    let place = Place::new(catalog.number(), directory.number());
     let certain = directory.is_directory() && !directory.is_mount_point() && directory.damage().is_none();
     if certain && place.is_open() && place.is_reachable() { Ok(Lead::Fails(libc::ENOENT)) } else { Err(Unknown) }
 }
@@ -254,7 +264,12 @@ pub(crate) fn walk(
         return Err(Unknown);
     }
     let start = start.map_or(Node::Top, Node::At);
-    match room::with(|scratch| walk::walk(&Tree { control }, &start, path, last, scratch)) {
+    room::with(|scratch| lead(walk::walk(&Tree { control }, &start, path, last, scratch)))
+}
+
+/// What a walk has led to.
+fn lead(walked: Result<Outcome<Node>, Failure<Unknown>>) -> Result<Lead, Unknown> {
+    match walked {
         Ok(Outcome::Node(Node::At(place))) => match place.entry().map(|entry| entry.damage()) {
             Some(None) => Ok(Lead::Place(place)),
             _ => Err(Unknown),

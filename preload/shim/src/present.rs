@@ -8,7 +8,8 @@ use cvmfs_index::{Attributes, Entry, EntryKind, Look, variant};
 #[inline]
 pub(crate) fn attributes(place: &Place) -> Option<Attributes> {
     let entry = place.entry()?;
-    let snapshot = place.catalog.snapshot()?;
+    let catalog = place.catalog()?;
+    let snapshot = catalog.snapshot()?;
     let owner = match snapshot.claimed_by() {
         Some(owner) => owner,
         None if entry.uid() == OWNER_IS_CALLER || entry.gid() == OWNER_IS_CALLER => return None,
@@ -17,7 +18,7 @@ pub(crate) fn attributes(place: &Place) -> Option<Attributes> {
     let target_len = if entry.kind() == EntryKind::Symlink { expand(place, &entry, |_| {})? } else { 0 };
     let look = Look {
         dev: snapshot.device(),
-        salt: place.catalog.salt(),
+        salt: catalog.salt(),
         owner,
         world_readable: snapshot.is_world_readable(),
         target_len,
@@ -47,7 +48,7 @@ fn expand(place: &Place, entry: &Entry<'static>, mut emit: impl FnMut(&[u8])) ->
     let target = entry.symlink_target();
     let mut len = 0;
     if variant::has_references(target) {
-        let snapshot = place.catalog.snapshot()?;
+        let snapshot = place.catalog()?.snapshot()?;
         variant::expand(
             target,
             |name| snapshot.variable(name),

@@ -19,7 +19,11 @@ type RealPath = extern "C" fn(*const c_char, *mut c_char) -> *mut c_char;
 pub(crate) unsafe fn realpath(path: *const c_char, buf: *mut c_char) -> *mut c_char {
     let known = match route::is_wild(path) || *path == 0 {
         true => None,
-        false => room::with(|room| settled(path, room).map(|name| name.and_then(|name| hand_out(name, buf)))),
+        false => {
+            // Before there is more on the stack: it may be a long way.
+            let way = route::path(AT_FDCWD, path, LastLink::Follow);
+            room::with(|room| settled(way, path, room).map(|name| name.and_then(|name| hand_out(name, buf))))
+        }
     };
     match known {
         Some(Ok(name)) => name,
@@ -48,9 +52,9 @@ pub(crate) unsafe fn canonicalize_file_name(path: *const c_char) -> *mut c_char 
     realpath(path, core::ptr::null_mut())
 }
 
-/// The real name of a path that is not empty, without a NUL, or why there is none; `None` if somebody else has to find out.
-unsafe fn settled(path: *const c_char, room: &mut [u8; ROOM]) -> Option<Result<&[u8], Errno>> {
-    match route::path(AT_FDCWD, path, LastLink::Follow) {
+/// The real name of a path that goes this way, without a NUL, or why there is none; `None` if somebody else has to find out.
+unsafe fn settled(way: Way, path: *const c_char, room: &mut [u8; ROOM]) -> Option<Result<&[u8], Errno>> {
+    match way {
         Way::Found(place) => ours(&place, room).map(Ok),
         Way::Fails(error) => Some(Err(error)),
         Way::Native => native(path, room),
@@ -60,7 +64,7 @@ unsafe fn settled(path: *const c_char, room: &mut [u8; ROOM]) -> Option<Result<&
 
 /// Writes the name of an entry to the end of the room.
 fn ours<'r>(place: &Place, room: &'r mut [u8; ROOM]) -> Option<&'r [u8]> {
-    let (control, snapshot) = (start::control()?, place.catalog.snapshot()?);
+    let (control, snapshot) = (start::control()?, place.catalog()?.snapshot()?);
     let mut start = ROOM - place.path(room)?.len();
     for part in [snapshot.fqrn(), b"/", control.mount_dir()] {
         let from = start.checked_sub(part.len())?;

@@ -209,6 +209,16 @@ enum Base {
     Unknown,
 }
 
+impl From<Base> for Way {
+    fn from(base: Base) -> Way {
+        match base {
+            Base::Ours(place) => Way::Found(place),
+            Base::Native => Way::Native,
+            Base::Unknown => Way::Supervisor,
+        }
+    }
+}
+
 unsafe fn relative(control: Control<'static>, dir: c_int, path: *const c_char, last: LastLink) -> Way {
     let base = if dir == AT_FDCWD { working_directory(control) } else { of_descriptor(control, dir) };
     match base {
@@ -239,14 +249,9 @@ fn working_directory(control: Control<'static>) -> Base {
     })
 }
 
-/// Whether a directory's descriptor is one of ours. Most are on another file system than the view.
-#[inline(never)]
+/// What a directory's descriptor is. What is none, the kernel refuses.
 fn of_descriptor(control: Control<'static>, fd: c_int) -> Base {
-    match sys::fstat(fd) {
-        Ok(found) if found.st_dev == control.view_device() => known_or_named(control, fd, &found),
-        // What is no descriptor, the kernel refuses.
-        _ => Base::Native,
-    }
+    glance(control, fd).map_or(Base::Native, |seen| resolve(control, fd, seen))
 }
 
 /// What something with this name is: an entry if it lies in the view.
@@ -261,50 +266,65 @@ fn of_name(control: Control<'static>, name: &[u8]) -> Base {
     }
 }
 
-/// Where a call about an open descriptor goes. What the kernel says of it lies on the stack no longer than here.
-#[inline(never)]
+/// Where a call about an open descriptor goes.
 pub(crate) fn open_descriptor(fd: c_int) -> Way {
-    match (start::control(), sys::fstat(fd)) {
-        (Some(control), Ok(found)) => descriptor(control, fd, &found),
-        _ => Way::Supervisor,
-    }
+    let Some(control) = start::control() else { return Way::Supervisor };
+    glance(control, fd).map_or(Way::Supervisor, |seen| resolve(control, fd, seen).into())
 }
 
 /// Where a call about an open descriptor goes, of which the kernel says `found`.
 pub(crate) fn descriptor(control: Control<'static>, fd: c_int, found: &libc::stat) -> Way {
+    resolve(control, fd, seen(control, found)).into()
+}
+
+/// What is seen of an open descriptor without asking for its name.
+enum Seen {
+    Native,
+    Ours(Place),
+    /// Its name tells, and can be remembered under this.
+    Named(Option<known::Key>),
+}
+
+/// Looks at an open descriptor. What the kernel says of it lies on the stack no longer than here.
+#[inline(never)]
+fn glance(control: Control<'static>, fd: c_int) -> Option<Seen> {
+    Some(seen(control, &sys::fstat(fd).ok()?))
+}
+
+fn seen(control: Control<'static>, found: &libc::stat) -> Seen {
     use cvmfs_control::Flags;
     if found.st_dev != control.view_device() {
-        return Way::Native;
+        return Seen::Native;
     }
     // A name in the view is one of several, or a copy that nobody may write to; what the cache has made itself, never.
     let unlike = found.st_nlink == 1 || control.flags().contains(Flags::VIEW_FILES_ARE_READ_ONLY);
     let writable = found.st_mode & 0o222 != 0 && unlike;
     match found.st_mode & libc::S_IFMT {
-        libc::S_IFREG if writable => return Way::Native,
+        libc::S_IFREG if writable => return Seen::Native,
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFLNK => {}
         // Pipes of a repository are made in the view, too.
         libc::S_IFIFO => {}
-        _ => return Way::Native,
+        _ => return Seen::Native,
     }
-    match known_or_named(control, fd, found) {
-        Base::Ours(place) => Way::Found(place),
-        Base::Native => Way::Native,
-        Base::Unknown => Way::Supervisor,
+    let key = known::key(found);
+    match key.as_ref().and_then(known::recall) {
+        Some(Known::Ours(place)) => Seen::Ours(place),
+        Some(Known::Native) => Seen::Native,
+        None => Seen::Named(key),
     }
 }
 
-/// What an open descriptor of the view's file system is, of which the kernel says `found`.
-fn known_or_named(control: Control<'static>, fd: c_int, found: &libc::stat) -> Base {
-    match known::recall(found) {
-        Some(Known::Ours(place)) => return Base::Ours(place),
-        Some(Known::Native) => return Base::Native,
-        None => {}
-    }
+fn resolve(control: Control<'static>, fd: c_int, seen: Seen) -> Base {
+    let key = match seen {
+        Seen::Native => return Base::Native,
+        Seen::Ours(place) => return Base::Ours(place),
+        Seen::Named(key) => key,
+    };
     let base = named(control, fd);
-    match &base {
-        Base::Ours(place) => known::remember(found, Some(place)),
-        Base::Native => known::remember(found, None),
-        Base::Unknown => {}
+    match (&key, &base) {
+        (Some(key), Base::Ours(place)) => known::remember(key, Some(place)),
+        (Some(key), Base::Native) => known::remember(key, None),
+        _ => {}
     }
     base
 }

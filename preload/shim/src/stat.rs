@@ -61,14 +61,20 @@ unsafe fn at(dir: c_int, path: *const c_char, buf: *mut Stat, flags: c_int) -> s
         return sys::plain(libc::SYS_newfstatat, arguments);
     }
     match route::path(dir, path, last(flags)) {
-        Way::Found(place) => match present::attributes(&place) {
-            Some(attributes) => fill(buf, &attributes),
+        Way::Found(place) => match tell(&place, buf) {
+            Some(result) => result,
             None => sys::plain(libc::SYS_newfstatat, arguments),
         },
         Way::Fails(error) => Err(error),
         Way::Native => route::native(libc::SYS_newfstatat, arguments, dir, path),
         Way::Supervisor => sys::plain(libc::SYS_newfstatat, arguments),
     }
+}
+
+/// Tells what an entry looks like, where it is known. Attributes are large: they are not on the stack while a path is walked.
+#[inline(never)]
+unsafe fn tell(place: &Place, buf: *mut Stat) -> Option<sys::Result> {
+    Some(fill(buf, &present::attributes(place)?))
 }
 
 #[inline]
@@ -89,8 +95,8 @@ unsafe fn of_descriptor(fd: c_int, buf: *mut Stat) -> sys::Result {
     let Some(control) = start::control() else { return sys::plain(libc::SYS_fstat, arguments) };
     sys::cookied(libc::SYS_fstat, arguments)?;
     match route::descriptor(control, fd, &*buf) {
-        Way::Found(place) => match present::attributes(&place) {
-            Some(attributes) => fill(buf, &attributes),
+        Way::Found(place) => match tell(&place, buf) {
+            Some(result) => result,
             None => sys::plain(libc::SYS_fstat, arguments),
         },
         Way::Native => Ok(0),

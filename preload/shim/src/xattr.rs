@@ -114,6 +114,6 @@ unsafe fn absent(place: &Place, name: *const c_char) -> Option<sys::Result> {
 /// That there is nothing to list, where that is certain.
 fn none(place: &Place) -> Option<sys::Result> {
     let entry = place.entry()?;
-    let computed = place.is_root() || place.catalog.snapshot()?.lists_computed();
+    let computed = place.is_root() || place.catalog()?.snapshot()?.lists_computed();
     (!computed && entry.xattr_blob().is_empty() && entry.damage().is_none()).then_some(Ok(0))
 }
