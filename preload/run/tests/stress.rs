@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::modes::{Mode, TRACE, modes};
+use common::modes::{Mode, modes};
 use common::{User, compile, program, text};
 use cvmfs_tests::forge::{Forge, Published};
 use cvmfs_tests::server::{Behaviour, WebRoot};
@@ -237,9 +237,8 @@ fn a_program_that_waits_for_a_download_can_be_interrupted() {
         for behaviour in [Behaviour::Silent, Behaviour::Drip { bytes: 10, pause: Duration::from_millis(100) }] {
             let server = WebRoot::serve(FQRN, &published.web_root);
             server.misbehave(&published.objects["/large"][0].path(), behaviour.clone());
-            // Longer than this takes on any machine: nothing but the signal ends it. A thread that is traced gets its signal
-            // when the download has ended, one way or the other.
-            let user = user_who_waits(&server, &published, if mode == TRACE { 5 } else { 100 });
+            // Longer than it takes to send the signal. A thread that is traced gets it when the download has ended.
+            let user = user_who_waits(&server, &published, 5);
             let mut child = started(&user, mode, &format!("exec cat {ROOT}/large"));
             wait_for_request(&server, &published);
             interrupt(&child);
