@@ -10,6 +10,7 @@ use common::{User, compile, program, text};
 use cvmfs_tests::forge::{Forge, Published};
 use cvmfs_tests::server::{Behaviour, WebRoot};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -222,6 +223,14 @@ fn wait_for_request(server: &WebRoot, published: &Published) {
 
 fn started(user: &User, mode: Mode, script: &str) -> Child {
     let mut command = user.run_in(mode, "bash");
+    // Who runs the tests in the background of a script ignores what Ctrl-C sends, and so would the program.
+    // SAFETY: one system call between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
     command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
