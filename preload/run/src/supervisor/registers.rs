@@ -69,6 +69,11 @@ mod x86_64 {
             Registers(libc::user_regs_struct { orig_rax: u64::MAX, rax: result as u64, ..self.0 })
         }
 
+        /// The thread, which is before a call, makes none, and then this one from its beginning.
+        pub(in super::super) fn beginning(&self) -> Registers {
+            self.again()
+        }
+
         /// These are from before a call; now that another one has ended in its place, its result is this one's.
         pub(in super::super) fn ending(&self, result: i64) -> Registers {
             Registers(libc::user_regs_struct { rax: result as u64, ..self.0 })
@@ -173,6 +178,11 @@ mod aarch64 {
         /// The thread, which is before a call, makes none and finds this result.
         pub(in super::super) fn skipping(&self, result: i64) -> Registers {
             Registers { enter: Some(-1), ..self.with(|next| next.regs[0] = result as u64) }
+        }
+
+        /// The thread, which is before a call, makes none, and then this one from its beginning.
+        pub(in super::super) fn beginning(&self) -> Registers {
+            Registers { enter: Some(-1), ..self.again() }
         }
 
         /// These are from before a call; now that another one has ended in its place, its result is this one's.

@@ -6,6 +6,7 @@
 //! that the thread was made to map before.
 
 mod family;
+mod fatal;
 mod trial;
 
 use super::Answer;
@@ -38,6 +39,9 @@ const OPTIONS: i32 = libc::PTRACE_O_TRACESYSGOOD
 pub(super) fn seize(tid: u32) -> io::Result<()> {
     ptrace(libc::PTRACE_SEIZE as _, tid, 0, OPTIONS as usize)
 }
+
+/// Milliseconds between two looks whether a thread that waits for an answer is to be ended.
+const LOOK: i32 = 100;
 
 /// Memory for strings is mapped in pieces of this many bytes.
 const ROOM: u64 = 16 << 10;
@@ -121,11 +125,27 @@ impl Tracer {
             let mut drained = [0u8; 4096];
             // SAFETY: an array with its length, and a buffer larger than what either descriptor gives.
             unsafe {
-                libc::poll(polls.as_mut_ptr(), 2, -1);
+                libc::poll(polls.as_mut_ptr(), 2, LOOK);
                 while libc::read(self.stops.as_raw_fd(), drained.as_mut_ptr().cast(), drained.len()) > 0 {}
                 libc::read(self.bell.as_raw_fd(), drained.as_mut_ptr().cast(), 8);
             }
             self.give_found();
+            self.let_signals_end();
+        }
+    }
+
+    /// A thread that is stopped gets no signal. One that is to be ended makes its call once more, and never gets there.
+    fn let_signals_end(&self) {
+        let ending = |(_, tid): &(&u64, &u32)| fatal::is_pending(**tid);
+        let ending: Vec<(u64, u32)> = self.waiting.lock().iter().filter(ending).map(|(id, tid)| (*id, *tid)).collect();
+        for (id, tid) in ending {
+            self.waiting.lock().remove(&id);
+            let mut family = self.family.lock();
+            if let Some(registers) = family.registers(tid) {
+                family.end_call(tid);
+                let _ = registers.beginning().write(tid);
+                go_on(tid, 0);
+            }
         }
     }
 
