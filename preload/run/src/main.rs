@@ -6,16 +6,20 @@
 //! | [`prefetch`] | the process that fetches what a list names |
 //! | [`probe`] | what this node allows |
 //! | [`record`] | the file into which the list of what was used is written |
+//! | [`say`](mod@say) | what the user is told |
 //! | [`session`] | parameters, library and helper for one run |
 //! | [`supervise`] | the program as a child: signals there, exit status back |
 //! | [`serve`] | the helper process that the preload library asks |
 //! | [`supervisor`] | the process that answers the program's system calls |
 //! | [`view`] | where the view lies |
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod arguments;
 mod prefetch;
 mod probe;
 mod record;
+mod say;
 mod serve;
 mod session;
 mod supervise;
@@ -24,6 +28,7 @@ mod view;
 
 use anyhow::{Context as _, bail};
 use arguments::{Action, Arguments, Mode};
+use say::say;
 use session::Around;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -54,7 +59,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("cvmfs-run: {error:#}");
+            say!("{error:#}");
             ExitCode::from(OWN_FAILURE)
         }
     }
@@ -90,8 +95,8 @@ fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
                     return Err(error).context("this node does not allow what this mode needs; see `cvmfs-run probe`");
                 }
                 Err(NotRun::Refused(error)) if arguments.verbose => match way {
-                    Way::Listening => eprintln!("cvmfs-run: no listener here ({error}); trying to trace"),
-                    Way::Tracing => eprintln!("cvmfs-run: no tracing here ({error}); using the preload library"),
+                    Way::Listening => say!("no listener here ({error}); trying to trace"),
+                    Way::Tracing => say!("no tracing here ({error}); using the preload library"),
                 },
                 Err(NotRun::Refused(_)) => {}
             }

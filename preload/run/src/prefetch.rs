@@ -1,5 +1,6 @@
 //! The process that fetches what a list names while the program runs.
 
+use crate::say::say;
 use crate::session;
 use anyhow::{Context as _, anyhow};
 use libcvmfs::prefetch::{Failure, Line, Options, list, prefetch, starts};
@@ -68,7 +69,7 @@ pub(crate) fn fetch(list: &Path, verbose: bool) -> anyhow::Result<()> {
     let summary = prefetch(&client, starts, &Options::default(), &mut |_| {})?;
     let (at, all) = (&summary.progress, missing.len() as u64 + summary.progress.found);
     if verbose {
-        eprintln!("cvmfs-run: prefetch: {} of {all} objects were missing in the cache and are fetched", at.fetched);
+        say!("prefetch: {} of {all} objects were missing in the cache and are fetched", at.fetched);
     }
     match missing.iter().chain(&summary.failures).next() {
         None => Ok(()),

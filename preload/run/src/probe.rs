@@ -3,7 +3,8 @@
 use crate::supervisor;
 use libcvmfs::config::{Loader, Sources};
 use serde::Serialize;
-use std::io;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// One thing tried.
@@ -38,19 +39,27 @@ fn finding(name: &'static str, purpose: &'static str, tried: io::Result<String>)
 /// Tries everything and prints what was found.
 pub(crate) fn run(json: bool) -> anyhow::Result<()> {
     let report = report();
-    if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-        return Ok(());
+    let mut text = if json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
+    text.push('\n');
+    match io::stdout().write_all(text.as_bytes()) {
+        // Who looks at the first lines only has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
     }
-    println!("Kernel {}", report.kernel);
-    for found in &report.findings {
-        println!("{:3}  {}: {} ({})", if found.works { "yes" } else { "no" }, found.name, found.purpose, found.detail);
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Kernel {}", self.kernel)?;
+        for found in &self.findings {
+            let answer = if found.works { "yes" } else { "no" };
+            writeln!(f, "{answer:3}  {}: {} ({})", found.name, found.purpose, found.detail)?;
+        }
+        for line in &self.advice {
+            write!(f, "\n{line}")?;
+        }
+        Ok(())
     }
-    println!();
-    for line in &report.advice {
-        println!("{line}");
-    }
-    Ok(())
 }
 
 fn report() -> Report {

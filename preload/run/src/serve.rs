@@ -98,7 +98,7 @@ impl log::Log for Log {
 
     fn log(&self, record: &log::Record<'_>) {
         let level = record.level().as_str().to_ascii_lowercase();
-        eprintln!("{} {level}: {}", std::process::id(), record.args());
+        crate::say::plain(format_args!("{} {level}: {}", std::process::id(), record.args()));
     }
 
     fn flush(&self) {}

@@ -2,6 +2,7 @@
 
 use crate::arguments::{Arguments, Mode};
 use crate::record::RecordFile;
+use crate::say::say;
 use crate::supervisor::publish::{PAGE, Publisher};
 use crate::supervisor::{SESSION_LINK, Supervisor};
 use anyhow::{Context as _, anyhow, bail};
@@ -43,9 +44,9 @@ impl Session {
         let (stay, view) = stay(&endpoint, &program)?;
         let library = library(&program, &view)?;
         if arguments.verbose {
-            eprintln!("cvmfs-run: library {}", library.display());
-            eprintln!("cvmfs-run: helper {}, log {}", endpoint.socket().display(), endpoint.log_file().display());
-            eprintln!("cvmfs-run: view {}", view.display());
+            say!("library {}", library.display());
+            say!("helper {}, log {}", endpoint.socket().display(), endpoint.log_file().display());
+            say!("view {}", view.display());
         }
         let environment = vec![
             ("LD_PRELOAD".into(), preload_list(&library, Place::First)),
@@ -105,7 +106,7 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
     let client = client()?;
     let directory = crate::view::directory()?;
     if arguments.verbose {
-        eprintln!("cvmfs-run: view {}", directory.display());
+        say!("view {}", directory.display());
     }
     let view = View::at(&directory).with_context(|| format!("using {}", directory.display()))?;
     let cookie = random()?;
@@ -114,7 +115,7 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
         // Without it everything works, and takes longer.
         Some(Err(error)) if arguments.mode == Mode::Auto => {
             if arguments.verbose {
-                eprintln!("cvmfs-run: no shim: {error:#}");
+                say!("no shim: {error:#}");
             }
             None
         }
@@ -133,7 +134,7 @@ fn prepare_shim(client: &Client, view: &View, cookie: u64, verbose: bool) -> any
     let mount_dir = client.namespace().mount_dir();
     let publisher = Publisher::create(&page, cookie, mount_dir, view, list.as_encoded_bytes())?;
     if verbose {
-        eprintln!("cvmfs-run: shim {}, control page {}", library.display(), page.display());
+        say!("shim {}, control page {}", library.display(), page.display());
     }
     let environment = vec![("LD_PRELOAD".into(), list), (CONTROL_VARIABLE.into(), publisher.variable())];
     Ok((publisher, environment))

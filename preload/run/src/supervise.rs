@@ -1,5 +1,6 @@
 //! The program as a child: signals go there, its exit status comes back.
 
+use crate::say::say;
 use crate::session::Session;
 use anyhow::Context as _;
 use std::ffi::{CString, OsString};
@@ -112,6 +113,6 @@ pub(crate) fn execute(command: &[OsString]) -> u8 {
         libc::execvp(program.as_ptr(), pointers.as_ptr());
         io::Error::last_os_error()
     };
-    eprintln!("cvmfs-run: {}: {error}", program.to_string_lossy());
+    say!("{}: {error}", program.to_string_lossy());
     if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) { NOT_FOUND } else { CANNOT_RUN }
 }

@@ -239,6 +239,7 @@ fn interrupt(child: &Child) {
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
 }
 
+/// "A signal that ends a program ends it at once, also while it waits for a download."
 #[test]
 fn a_program_that_waits_for_a_download_can_be_interrupted() {
     let (_web, published) = publish();
@@ -246,8 +247,8 @@ fn a_program_that_waits_for_a_download_can_be_interrupted() {
         for behaviour in [Behaviour::Silent, Behaviour::Drip { bytes: 10, pause: Duration::from_millis(100) }] {
             let server = WebRoot::serve(FQRN, &published.web_root);
             server.misbehave(&published.objects["/large"][0].path(), behaviour.clone());
-            // Longer than it takes to send the signal. A thread that is traced gets it when the download has ended.
-            let user = user_who_waits(&server, &published, 5);
+            // Longer than the test waits for its end.
+            let user = user_who_waits(&server, &published, 2 * LONG.as_secs() as u32);
             let mut child = started(&user, mode, &format!("exec cat {ROOT}/large"));
             wait_for_request(&server, &published);
             interrupt(&child);
@@ -302,6 +303,24 @@ fn without_a_network_it_is_an_error_and_not_absent() {
 
         server.restart();
         assert_eq!(text(user.run_in(mode, "cat").arg(format!("{ROOT}/d1/file11"))), "content of file 11\n");
+    }
+}
+
+/// "Whether anybody reads what `cvmfs-run` says changes nothing."
+#[test]
+fn complaints_that_nobody_reads_stop_nothing() {
+    let (_web, published) = publish();
+    for mode in modes() {
+        let server = WebRoot::serve(FQRN, &published.web_root);
+        let user = user_of(&server, &published);
+        text(user.run_in(mode, "cat").arg(format!("{ROOT}/d1/file1")));
+        server.stop();
+        let script = format!("exec 2>/dev/null; for n in 11 21 31; do cat {ROOT}/d1/file$n || echo none; done");
+        let mut child = started(&user, mode, &script);
+        drop(child.stderr.take());
+        assert!(ended(&mut child, "a program whose errors nobody reads").success());
+        let out = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "none\nnone\nnone\n", "--mode={}", mode.name);
     }
 }
 

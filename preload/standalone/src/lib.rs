@@ -32,6 +32,8 @@
 //! redhook also falls back to the real function when a hook panics, which for a virtual path would say `ENOENT`.
 //! `inside::answer` catches panics before that and answers `EIO`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod change;
 mod cwd;
 mod dir;

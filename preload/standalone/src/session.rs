@@ -6,6 +6,7 @@ use cvmfs_view::View;
 use libcvmfs::Error;
 use parking_lot::Mutex;
 use std::ffi::{CStr, CString, OsStr, OsString};
+use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -189,7 +190,7 @@ pub(crate) fn ask(request: &Request) -> Result<Reply, Error> {
             let before = LOST.lock().replace(Instant::now());
             // Said once: the program's own messages can only tell of an input/output error.
             if before.is_none() {
-                eprintln!("cvmfs-preload: {message}");
+                let _ = writeln!(std::io::stderr(), "cvmfs-preload: {message}");
             }
             Err(Error::Remote { message, errno: libc::EIO })
         }

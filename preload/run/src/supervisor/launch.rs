@@ -16,6 +16,7 @@ use super::memory::Memory;
 use super::rerun::may_redirect;
 use super::trace::{self, Tracer};
 use super::{Supervisor, filter};
+use crate::say::say;
 use crate::supervise;
 use anyhow::{Context as _, anyhow, bail};
 use cvmfs_view::Errno;
@@ -142,9 +143,9 @@ fn accompany(
                     let Some(listener) = listener.take() else {
                         bail!("the supervisor process died, and the program that it traced with it");
                     };
-                    eprintln!("cvmfs-run: the supervisor process died; going on without it");
+                    say!("the supervisor process died; going on without it");
                     if supervisor.record.is_some() {
-                        eprintln!("cvmfs-run: what it recorded is lost, no list will be written");
+                        say!("what it recorded is lost, no list will be written");
                     }
                     (serves, adopted) = (true, false);
                     let listener = Arc::new(Listener::new(listener, supervisor.cookie));
@@ -251,7 +252,7 @@ fn supervise_program(
     detach(&[0, 1]);
     send(&news, News::Started, program, listener.as_ref());
     if let Err(error) = serve(supervisor, news, listener, program, in_flight) {
-        eprintln!("cvmfs-run: {error:#}");
+        say!("{error:#}");
         return 1;
     }
     supervisor.end();
@@ -306,7 +307,7 @@ fn start_leader(engine: &Arc<Engine>) -> anyhow::Result<std::thread::JoinHandle<
         .name("cvmfs-leader".to_owned())
         .spawn(move || {
             if let Err(error) = leading.lead() {
-                eprintln!("cvmfs-run: waiting for system calls: {error}");
+                say!("waiting for system calls: {error}");
             }
         })
         .context("starting a thread")

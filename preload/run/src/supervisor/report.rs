@@ -1,5 +1,6 @@
 //! What the user is told: each trouble once, on the standard error that `cvmfs-run` was started with.
 
+use crate::say::say;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 
@@ -13,7 +14,7 @@ pub(super) fn say(message: String) {
     let mut told = TOLD.lock();
     let told = told.get_or_insert_with(HashSet::new);
     if told.len() < MOST && !told.contains(&message) {
-        eprintln!("cvmfs-run: {message}");
+        say!("{message}");
         told.insert(message);
     }
 }
