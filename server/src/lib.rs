@@ -22,6 +22,8 @@
 //!
 //! All formats are written and read in `libcvmfs`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod catalogs;
 pub mod check;
 pub mod command;

@@ -7,6 +7,7 @@ mod common;
 use common::{FQRN, Published, text};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Stdio;
 
 fn tag_names(repository: &Published) -> Vec<String> {
     let listed = repository.ok("tag", &["list", "--json"]);
@@ -52,6 +53,23 @@ fn tags_are_added_renamed_and_removed() {
         let error = repository.fails("tag", arguments);
         assert!(error.contains(words), "{arguments:?}: {error}");
     }
+}
+
+#[test]
+fn whether_anybody_reads_what_is_said_changes_nothing() {
+    let (repository, tree) = with_file("1");
+    for (command, arguments) in [("publish", &[text(&tree)][..]), ("tag", &["list"]), ("check", &["--json"])] {
+        for nobody_reads_errors in [false, true] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut run = repository.command(command, arguments);
+            let errors = if nobody_reads_errors { writer.try_clone().unwrap().into() } else { Stdio::piped() };
+            let output = run.stdout(writer).stderr(errors).spawn().unwrap().wait_with_output().unwrap();
+            assert!(output.status.success(), "{command}: {output:?}");
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{command}");
+        }
+    }
+    assert_eq!(repository.check()["revision"], 2);
 }
 
 #[test]

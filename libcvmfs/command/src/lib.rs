@@ -3,6 +3,8 @@
 //! The listing commands are written over [`tree::Entry`], which both a repository and a local directory are, so
 //! that their output can be compared with that of coreutils.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod args;
 pub mod cache;
 pub mod cat;
@@ -46,7 +48,7 @@ pub fn run() -> ExitCode {
         Ok(status) => status,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cvmfs: {}", output::described(&error));
+            output::say(format_args!("cvmfs: {}", output::described(&error)));
             ExitCode::from(trouble)
         }
     }

@@ -13,6 +13,11 @@ pub const FAILED: u8 = 1;
 /// Wrong usage, or nothing could be done.
 pub const TROUBLE: u8 = 2;
 
+/// Says a line on the error stream. Nothing depends on whether anybody reads it.
+pub fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// The output of one command.
 pub struct Output {
     out: BufWriter<io::Stdout>,
@@ -59,7 +64,7 @@ impl Output {
         let _ = self.out.flush();
         let trouble = mounting_failed(error);
         self.fail(if trouble { TROUBLE } else { FAILED });
-        eprintln!("cvmfs: {}: {}", String::from_utf8_lossy(subject), described(error));
+        say(format_args!("cvmfs: {}: {}", String::from_utf8_lossy(subject), described(error)));
     }
 
     /// Lets the command end with at least this status.

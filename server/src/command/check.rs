@@ -1,14 +1,15 @@
 //! `check`.
 
-use super::args::Cli;
 use super::place::PublicPlace;
 use super::progress::{LINE, during};
 use crate::check::{self, Report, Settings};
 use crate::status;
 use anyhow::{Result, bail};
 use clap::Args;
+use cvmfs_command::output::Output;
 use indicatif::{HumanBytes, ProgressBar};
 use libcvmfs::trust::unix_now;
+use std::io::Write as _;
 
 /// What `check` takes.
 #[derive(Debug, Args)]
@@ -30,35 +31,36 @@ pub struct CheckArgs {
 }
 
 /// Runs `check`; damage is an error.
-pub fn run(cli: &Cli, args: &CheckArgs) -> Result<()> {
+pub fn run(args: &CheckArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     let threads = args.threads.unwrap_or_else(|| repository.storage.parallel());
     let settings = Settings { all_tags: args.all_tags, read_data: args.read_data, threads };
     let show = |bar: &ProgressBar, report: &Report| {
         bar.set_message(format!("{} catalogs, {} objects", report.catalogs, report.objects));
     };
-    let report = during(cli, LINE, show, |watch| check::check(&repository, settings, watch))?;
+    let report = during(out, LINE, show, |watch| check::check(&repository, settings, watch))?;
     if args.status {
         let ended = if report.is_clean() { "succeeded" } else { "failed" };
         status::note(&*repository.storage, &[("last_check", &status::date(unix_now())), ("check_status", ended)])?;
     }
-    if cli.json {
+    if out.json() {
         let mut told = serde_json::to_value(&report)?;
         if let Some(told) = told.as_object_mut() {
             told.insert("fqrn".to_owned(), repository.fqrn.as_str().into());
             told.insert("clean".to_owned(), report.is_clean().into());
         }
-        println!("{told}");
+        out.print_json(&told)?;
     } else {
         for finding in &report.findings {
-            println!("{}: {}", finding.place, finding.problem);
+            writeln!(out, "{}: {}", finding.place, finding.problem)?;
         }
-        if !cli.quiet && report.is_clean() {
+        if !out.quiet() && report.is_clean() {
             let Report { revision, catalogs, entries, objects, bytes, .. } = report;
             let bytes = HumanBytes(bytes);
-            println!(
+            writeln!(
+                out,
                 "revision {revision}: {catalogs} catalogs, {entries} entries, {objects} objects, {bytes}: all good"
-            );
+            )?;
         }
     }
     match report.findings.len() {

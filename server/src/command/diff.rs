@@ -1,11 +1,10 @@
 //! `diff`.
 
-use super::args::{Cli, Place};
+use super::args::Place;
 use crate::commit::{TRUNK, TRUNK_PREVIOUS};
 use anyhow::Result;
 use clap::Args;
 use cvmfs_command::output::Output;
-use std::process::ExitCode;
 
 /// What `diff` takes.
 #[derive(Debug, Args)]
@@ -24,12 +23,10 @@ pub struct DiffArgs {
 }
 
 /// Runs `diff`.
-pub fn run(cli: &Cli, args: &DiffArgs) -> Result<ExitCode> {
+pub fn run(args: &DiffArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     let (session, _cache) = super::session(&repository, None)?;
-    let mut output = Output::new(cli.json, cli.quiet);
     let (from, to) = (args.from.clone(), args.to.clone());
     let fqrn = repository.fqrn.to_string();
-    cvmfs_command::diff::run(&cvmfs_command::diff::DiffArgs { repository: fqrn, from, to }, &session, &mut output)?;
-    output.finish()
+    cvmfs_command::diff::run(&cvmfs_command::diff::DiffArgs { repository: fqrn, from, to }, &session, out)
 }

@@ -1,12 +1,14 @@
 //! `gc`.
 
-use super::args::{Cli, Place};
+use super::args::Place;
 use super::progress::{LINE, during};
 use crate::gc::{self, Report, Settings};
 use anyhow::Result;
 use clap::Args;
+use cvmfs_command::output::Output;
 use indicatif::{HumanBytes, ProgressBar};
 use libcvmfs::trust::unix_now;
+use std::io::Write as _;
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 60 * 60;
@@ -42,7 +44,7 @@ pub struct GcArgs {
 }
 
 /// Runs `gc`.
-pub fn run(cli: &Cli, args: &GcArgs) -> Result<()> {
+pub fn run(args: &GcArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     let days = match (args.keep, args.keep_days) {
         (None, None) => Some(KEEP_DAYS),
@@ -60,24 +62,26 @@ pub fn run(cli: &Cli, args: &GcArgs) -> Result<()> {
         let (bytes, removed) = (HumanBytes(report.removed_bytes), report.removed_objects);
         bar.set_message(format!("{} catalogs kept, {removed} objects removed ({bytes})", report.kept_catalogs));
     };
-    let report = during(cli, LINE, show, |watch| gc::collect(&repository, &settings, watch))?;
-    if cli.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else if !cli.quiet {
+    let report = during(out, LINE, show, |watch| gc::collect(&repository, &settings, watch))?;
+    if out.json() {
+        out.print_json(&report)?;
+    } else if !out.quiet() {
         let Report {
             kept_revisions, kept_objects, removed_tags, removed_objects, removed_bytes, young_objects, ..
         } = report;
         let (removed, bytes) = (if report.dry_run { "would be removed" } else { "removed" }, HumanBytes(removed_bytes));
-        println!(
+        writeln!(
+            out,
             "{kept_revisions} revisions kept with {kept_objects} objects; {removed_objects} objects ({bytes}) {removed}"
-        );
+        )?;
         if !removed_tags.is_empty() {
-            println!("tags {removed}: {}", removed_tags.join(", "));
+            writeln!(out, "tags {removed}: {}", removed_tags.join(", "))?;
         }
         if young_objects > 0 {
-            println!(
+            writeln!(
+                out,
                 "{young_objects} objects are not needed, but too young to be removed: somebody may be publishing them"
-            );
+            )?;
         }
     }
     Ok(())

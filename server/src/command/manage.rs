@@ -1,11 +1,11 @@
 //! `manage`.
 
-use super::args::Cli;
 use super::service::{self, ListenArgs};
 use crate::manage::{Service, Settings};
 use crate::source::Owners;
 use anyhow::Result;
 use clap::Args;
+use cvmfs_command::output::Output;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -85,12 +85,12 @@ impl ManageArgs {
 }
 
 /// Runs `manage` until it is interrupted or terminated.
-pub fn run(cli: &Cli, args: &ManageArgs) -> Result<()> {
+pub fn run(args: &ManageArgs, out: &mut Output) -> Result<()> {
     let settings = args.settings()?;
     service::run(async {
         let stop = service::stop()?;
         let service = Service::bind(&settings).await?;
-        service::tell(cli, service.address()?, "/api/v1/")?;
+        service::tell(out, service.address()?, "/api/v1/");
         service.run(stop).await
     })
 }

@@ -1,10 +1,12 @@
 //! `mkfs` and `resign`.
 
-use super::args::{Cli, Place};
+use super::args::Place;
 use crate::mkfs::{self, NewRepository};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
+use cvmfs_command::output::Output;
 use libcvmfs::hash::Algorithm;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Days for which whitelists are signed: the official publisher's.
@@ -75,7 +77,7 @@ pub struct ResignArgs {
 }
 
 /// Runs `mkfs`.
-pub fn mkfs(cli: &Cli, args: &MkfsArgs) -> Result<()> {
+pub fn mkfs(args: &MkfsArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     let read = |file: &PathBuf| std::fs::read_to_string(file).with_context(|| file.display().to_string());
     let new = NewRepository {
@@ -87,30 +89,27 @@ pub fn mkfs(cli: &Cli, args: &MkfsArgs) -> Result<()> {
         owner: args.owner,
     };
     let manifest = mkfs::mkfs(&repository, &new)?;
-    if cli.json {
-        println!(
-            "{}",
-            serde_json::json!({
-                "fqrn": repository.fqrn.as_str(), "revision": manifest.revision,
-                "root_hash": manifest.root_catalog.to_string(), "public_key": repository.keys.public,
-            })
-        );
-    } else if !cli.quiet {
-        println!("{} is ready in {}", repository.fqrn, repository.storage.describe());
-        println!("clients need the public key {}", repository.keys.public.display());
+    if out.json() {
+        out.print_json(&serde_json::json!({
+            "fqrn": repository.fqrn.as_str(), "revision": manifest.revision,
+            "root_hash": manifest.root_catalog.to_string(), "public_key": repository.keys.public,
+        }))?;
+    } else if !out.quiet() {
+        writeln!(out, "{} is ready in {}", repository.fqrn, repository.storage.describe())?;
+        writeln!(out, "clients need the public key {}", repository.keys.public.display())?;
     }
     Ok(())
 }
 
 /// Runs `resign`.
-pub fn resign(cli: &Cli, args: &ResignArgs) -> Result<()> {
+pub fn resign(args: &ResignArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     let expires = mkfs::resign(&repository, args.hash.into(), args.days)?;
     let date = jiff::Timestamp::from_second(i64::try_from(expires).unwrap_or(i64::MAX))?;
-    if cli.json {
-        println!("{}", serde_json::json!({"fqrn": repository.fqrn.as_str(), "expires": expires}));
-    } else if !cli.quiet {
-        println!("the whitelist of {} is valid until {date}", repository.fqrn);
+    if out.json() {
+        out.print_json(&serde_json::json!({"fqrn": repository.fqrn.as_str(), "expires": expires}))?;
+    } else if !out.quiet() {
+        writeln!(out, "the whitelist of {} is valid until {date}", repository.fqrn)?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::repository::Repository;
 use anyhow::Result;
 use args::{Cli, Command};
 use clap::{CommandFactory as _, Parser as _};
+use cvmfs_command::output::{self, Output};
 use cvmfs_command::session::Session;
 use libcvmfs::hash::ContentHash;
 use std::process::ExitCode;
@@ -34,33 +35,36 @@ pub fn run() -> ExitCode {
     cvmfs_command::logging::start("cvmfs-server", cli.quiet, cli.verbose);
     match dispatch(&cli) {
         Ok(status) => status,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cvmfs-server: {error:#}");
+            output::say(format_args!("cvmfs-server: {error:#}"));
             ExitCode::from(FAILED)
         }
     }
 }
 
 fn dispatch(cli: &Cli) -> Result<ExitCode> {
+    let mut output = Output::new(cli.json, cli.quiet);
+    let out = &mut output;
     match &cli.command {
-        Command::Diff(args) => return diff::run(cli, args),
-        Command::Tag(args) => tag::run(cli, args),
-        Command::Rollback(args) => tag::rollback(cli, args),
-        Command::Transaction(args) => transaction::run(cli, args),
-        Command::Checkout(args) => transaction::checkout(cli, args),
-        Command::Abort(args) => transaction::abort(cli, args),
-        Command::Mkfs(args) => mkfs::mkfs(cli, args),
-        Command::Resign(args) => mkfs::resign(cli, args),
-        Command::Publish(args) => publish::run(cli, args),
-        Command::Check(args) => check::run(cli, args),
-        Command::Gc(args) => gc::run(cli, args),
-        Command::Replicate(args) => replicate::run(cli, args),
-        Command::Serve(args) => serve::run(cli, args),
-        Command::Manage(args) => manage::run(cli, args),
-        Command::Token(args) => token::run(cli, args),
+        Command::Diff(args) => diff::run(args, out),
+        Command::Tag(args) => tag::run(args, out),
+        Command::Rollback(args) => tag::rollback(args, out),
+        Command::Transaction(args) => transaction::run(args, out),
+        Command::Checkout(args) => transaction::checkout(args, out),
+        Command::Abort(args) => transaction::abort(args, out),
+        Command::Mkfs(args) => mkfs::mkfs(args, out),
+        Command::Resign(args) => mkfs::resign(args, out),
+        Command::Publish(args) => publish::run(args, out),
+        Command::Check(args) => check::run(args, out),
+        Command::Gc(args) => gc::run(args, out),
+        Command::Replicate(args) => replicate::run(args, out),
+        Command::Serve(args) => serve::run(args, out),
+        Command::Manage(args) => manage::run(args, out),
+        Command::Token(args) => token::run(args, out),
         Command::Generate(args) => cvmfs_command::generate::run(args, Cli::command()),
     }?;
-    Ok(ExitCode::SUCCESS)
+    output.finish()
 }
 
 /// A client of the repository with a cache of its own, at a root hash or at the newest revision.

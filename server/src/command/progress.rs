@@ -1,6 +1,6 @@
 //! Signs of life for people at a terminal.
 
-use super::args::Cli;
+use cvmfs_command::output::Output;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
 
@@ -9,12 +9,12 @@ pub const LINE: &str = "{spinner} {elapsed} {msg}";
 
 /// Does something; meanwhile `show` puts how far it has come into a line that changes.
 pub fn during<R, T>(
-    cli: &Cli,
+    out: &Output,
     template: &str,
     show: impl Fn(&ProgressBar, &R) + Sync,
     work: impl FnOnce(&mut (dyn FnMut(&R) + Send)) -> T,
 ) -> T {
-    let bar = bar(cli, template);
+    let bar = bar(out, template);
     let done = work(&mut |report: &R| {
         show(&bar, report);
         bar.tick();
@@ -24,8 +24,8 @@ pub fn during<R, T>(
 }
 
 /// Nothing where nobody looks.
-fn bar(cli: &Cli, template: &str) -> ProgressBar {
-    if cli.quiet || cli.json || !std::io::stderr().is_terminal() {
+fn bar(out: &Output, template: &str) -> ProgressBar {
+    if out.quiet() || out.json() || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new_spinner();

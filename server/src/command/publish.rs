@@ -1,6 +1,6 @@
 //! `publish`.
 
-use super::args::{Cli, Place};
+use super::args::Place;
 use super::progress::during;
 use crate::draft::Weights;
 use crate::publish::{self, Order, Outcome, Settings, Summary};
@@ -9,12 +9,14 @@ use crate::storage::patiently;
 use crate::transaction::{self, Branch};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use cvmfs_command::output::Output;
 use indicatif::{HumanBytes, ProgressBar};
 use libcvmfs::hash::Algorithm;
 use libcvmfs::object::Compression;
 use libcvmfs::object::chunk::ChunkSizes;
 use libcvmfs::object::encode::Encoding;
 use libcvmfs::trust::unix_now;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -191,7 +193,7 @@ impl PublishArgs {
 }
 
 /// Runs `publish`.
-pub fn run(cli: &Cli, args: &PublishArgs) -> Result<()> {
+pub fn run(args: &PublishArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     let mut order = args.order()?;
     let patience = Duration::from_secs(args.wait);
@@ -205,34 +207,32 @@ pub fn run(cli: &Cli, args: &PublishArgs) -> Result<()> {
         bar.set_position(summary.bytes_read);
         bar.set_message(format!("{} entries, {} stored", summary.entries, HumanBytes(summary.bytes_stored)));
     };
-    let outcome = during(cli, LINE, show, |watch| publish::publish(&repository, &mut order, settings, watch))?;
+    let outcome = during(out, LINE, show, |watch| publish::publish(&repository, &mut order, settings, watch))?;
     if transaction.is_some() {
         transaction::end(&repository)?;
     }
-    tell(cli, &outcome);
-    Ok(())
+    tell(&outcome, out)
 }
 
-fn tell(cli: &Cli, outcome: &Outcome) {
+fn tell(outcome: &Outcome, out: &mut Output) -> Result<()> {
     let Outcome { manifest, changed, finished, summary } = outcome;
-    if cli.json {
-        println!(
-            "{}",
-            serde_json::json!({
-                "revision": manifest.revision, "root_hash": manifest.root_catalog.to_string(), "changed": changed,
-                "catalogs": finished.map_or(0, |finished| finished.catalogs), "summary": summary,
-            })
-        );
-    } else if cli.quiet {
+    if out.json() {
+        out.print_json(&serde_json::json!({
+            "revision": manifest.revision, "root_hash": manifest.root_catalog.to_string(), "changed": changed,
+            "catalogs": finished.map_or(0, |finished| finished.catalogs), "summary": summary,
+        }))?;
+    } else if out.quiet() {
     } else if *changed {
         let Summary { files_read, bytes_read, files_unchanged, bytes_stored, objects_stored, removed, .. } = summary;
-        println!("revision {} is published, root catalog {}", manifest.revision, manifest.root_catalog);
-        println!(
+        writeln!(out, "revision {} is published, root catalog {}", manifest.revision, manifest.root_catalog)?;
+        writeln!(
+            out,
             "{files_read} files read ({}), {files_unchanged} unchanged, {objects_stored} new objects ({}), {removed} removed",
             HumanBytes(*bytes_read),
             HumanBytes(*bytes_stored)
-        );
+        )?;
     } else {
-        println!("nothing changed: revision {} stays", manifest.revision);
+        writeln!(out, "nothing changed: revision {} stays", manifest.revision)?;
     }
+    Ok(())
 }

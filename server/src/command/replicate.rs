@@ -1,15 +1,16 @@
 //! `replicate`.
 
-use super::args::Cli;
 use super::place::PublicKey;
 use super::progress::{LINE, during};
 use crate::replicate::{self, Report, Selection, Settings, Source};
 use crate::repository::Repository;
 use anyhow::{Context as _, Result};
 use clap::Args;
+use cvmfs_command::output::Output;
 use indicatif::{HumanBytes, ProgressBar};
 use libcvmfs::fqrn::Fqrn;
 use libcvmfs::trust::unix_now;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// What `replicate` takes.
@@ -40,7 +41,7 @@ pub struct ReplicateArgs {
 }
 
 /// Runs `replicate`.
-pub fn run(cli: &Cli, args: &ReplicateArgs) -> Result<()> {
+pub fn run(args: &ReplicateArgs, out: &mut Output) -> Result<()> {
     let mirror = Repository::new(args.fqrn.clone(), &args.to, args.key.files(&args.fqrn)?)?;
     let threads = usize::from(args.threads);
     let source = Source::open(&args.fqrn, &args.from, &args.proxy, threads)?;
@@ -56,15 +57,15 @@ pub fn run(cli: &Cli, args: &ReplicateArgs) -> Result<()> {
         let bytes = HumanBytes(report.bytes);
         bar.set_message(format!("{} catalogs, {} objects, {bytes}", report.catalogs, report.objects));
     };
-    let report = during(cli, LINE, show, |watch| replicate::replicate(&mirror, &source, &settings, watch))?;
-    if cli.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else if !cli.quiet {
+    let report = during(out, LINE, show, |watch| replicate::replicate(&mirror, &source, &settings, watch))?;
+    if out.json() {
+        out.print_json(&report)?;
+    } else if !out.quiet() {
         let Report { revision, objects, bytes, .. } = report;
         let what = if report.changed { "is replicated" } else { "was there already" };
-        println!("revision {revision} {what}: {objects} objects fetched ({})", HumanBytes(bytes));
+        writeln!(out, "revision {revision} {what}: {objects} objects fetched ({})", HumanBytes(bytes))?;
         if !report.missing_tags.is_empty() {
-            println!("the source does not have the revisions of these tags: {}", report.missing_tags.join(", "));
+            writeln!(out, "the source does not have the revisions of these tags: {}", report.missing_tags.join(", "))?;
         }
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! `serve`.
 
-use super::args::Cli;
 use super::service::{self, ListenArgs};
 use crate::serve::{Server, Settings};
 use anyhow::Result;
 use clap::Args;
+use cvmfs_command::output::Output;
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,7 +26,7 @@ pub struct ServeArgs {
 }
 
 /// Runs `serve` until it is interrupted or terminated.
-pub fn run(cli: &Cli, args: &ServeArgs) -> Result<()> {
+pub fn run(args: &ServeArgs, out: &mut Output) -> Result<()> {
     let settings = Settings {
         directory: args.directory.clone(),
         listen: args.listen,
@@ -37,7 +37,7 @@ pub fn run(cli: &Cli, args: &ServeArgs) -> Result<()> {
         let (stop, mut hangup) = (service::stop()?, signal(SignalKind::hangup())?);
         let server = Server::bind(&settings).await?;
         let address = server.address()?;
-        service::tell(cli, address, "/cvmfs/")?;
+        service::tell(out, address, "/cvmfs/");
         let reload = server.reload();
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {

@@ -1,9 +1,9 @@
 //! What commands that listen have in common.
 
-use super::args::Cli;
 use crate::http::Limits;
 use anyhow::Result;
 use clap::Args;
+use cvmfs_command::output::Output;
 use std::future::Future;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -48,12 +48,15 @@ pub fn stop() -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// Says where a service listens, which nobody knows who let the system choose the port.
-pub fn tell(cli: &Cli, address: SocketAddr, path: &str) -> Result<()> {
-    if cli.json {
-        println!("{}", serde_json::json!({"listening": address.to_string()}));
-    } else if !cli.quiet {
-        println!("listening on http://{address}{path}");
+/// Says where a service listens, which nobody knows who let the system choose the port. It serves whether or not anybody
+/// reads this.
+pub fn tell(out: &mut Output, address: SocketAddr, path: &str) {
+    let told = match (out.json(), out.quiet()) {
+        (true, _) => out.print_json(&serde_json::json!({"listening": address.to_string()})),
+        (false, true) => Ok(()),
+        (false, false) => writeln!(out, "listening on http://{address}{path}").map_err(anyhow::Error::from),
+    };
+    if let Err(error) = told.and_then(|()| Ok(out.flush()?)) {
+        log::info!("listening on {address}; nobody was told: {error}");
     }
-    Ok(std::io::stdout().flush()?)
 }

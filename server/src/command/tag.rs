@@ -1,11 +1,13 @@
 //! `tag` and `rollback`.
 
-use super::args::{Cli, Place};
+use super::args::Place;
 use crate::commit::TRUNK_PREVIOUS;
 use crate::{tags, transaction};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use cvmfs_command::output::Output;
 use serde_json::json;
+use std::io::Write as _;
 
 /// What `tag` takes.
 #[derive(Debug, Args)]
@@ -53,20 +55,24 @@ pub struct RollbackArgs {
 }
 
 /// Runs `tag`.
-pub fn run(cli: &Cli, args: &TagArgs) -> Result<()> {
+pub fn run(args: &TagArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     if args.action == Action::List {
         let history = repository.history(&repository.head()?)?;
         for tag in history.tags() {
-            if cli.json {
+            if out.json() {
                 let line = json!({
                     "name": tag.name, "revision": tag.revision, "timestamp": tag.timestamp,
                     "root_hash": tag.root.to_string(), "branch": tag.branch, "description": tag.description,
                 });
-                println!("{line}");
+                out.print_json(&line)?;
             } else {
                 let time = jiff::Timestamp::from_second(tag.timestamp)?;
-                println!("{}\t{}\t{time}\t{}\t{}\t{}", tag.name, tag.revision, tag.root, tag.branch, tag.description);
+                writeln!(
+                    out,
+                    "{}\t{}\t{time}\t{}\t{}\t{}",
+                    tag.name, tag.revision, tag.root, tag.branch, tag.description
+                )?;
             }
         }
         return Ok(());
@@ -85,16 +91,16 @@ pub fn run(cli: &Cli, args: &TagArgs) -> Result<()> {
 }
 
 /// Runs `rollback`.
-pub fn rollback(cli: &Cli, args: &RollbackArgs) -> Result<()> {
+pub fn rollback(args: &RollbackArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     let _lock = repository.storage.lock(&crate::owner("rollback"))?;
     transaction::own(&repository)?;
     let manifest = tags::rollback(&repository, &args.tag)?;
-    if cli.json {
+    if out.json() {
         let root = manifest.root_catalog.to_string();
-        println!("{}", json!({"revision": manifest.revision, "root_hash": root, "tag": args.tag}));
-    } else if !cli.quiet {
-        println!("revision {} has the content of '{}'", manifest.revision, args.tag);
+        out.print_json(&json!({"revision": manifest.revision, "root_hash": root, "tag": args.tag}))?;
+    } else if !out.quiet() {
+        writeln!(out, "revision {} has the content of '{}'", manifest.revision, args.tag)?;
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! `token`.
 
-use super::args::Cli;
 use crate::manage::path::RepositoryPath;
 use crate::manage::token::{Pattern, Right, Token, Tokens};
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use cvmfs_command::output::Output;
 use libcvmfs::trust::unix_now;
 use serde_json::json;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Seconds of a day.
@@ -83,15 +84,15 @@ fn publish(text: &str) -> Result<Right> {
 }
 
 /// Runs `token`.
-pub fn run(cli: &Cli, args: &TokenArgs) -> Result<()> {
+pub fn run(args: &TokenArgs, out: &mut Output) -> Result<()> {
     match &args.action {
-        Action::Add(args) => add(cli, args),
-        Action::List(args) => list(cli, args),
+        Action::Add(args) => add(args, out),
+        Action::List(args) => list(args, out),
         Action::Remove(args) => Tokens::new(&args.file.tokens).remove(&args.id),
     }
 }
 
-fn add(cli: &Cli, args: &AddArgs) -> Result<()> {
+fn add(args: &AddArgs, out: &mut Output) -> Result<()> {
     let mut rights = args.publish.clone();
     rights.extend(args.tag.iter().cloned().map(|repository| Right::Tag { repository }));
     rights.extend(args.collect.iter().cloned().map(|repository| Right::Collect { repository }));
@@ -101,17 +102,18 @@ fn add(cli: &Cli, args: &AddArgs) -> Result<()> {
     let (token, text) = Token::new(&args.group, rights, now, expires)?;
     let id = token.id.clone();
     Tokens::new(&args.file.tokens).add(token)?;
-    match cli.json {
-        true => println!("{}", json!({"id": id, "group": args.group, "token": text})),
-        false => println!("{text}"),
+    match out.json() {
+        true => out.print_json(&json!({"id": id, "group": args.group, "token": text})),
+        false => Ok(writeln!(out, "{text}")?),
     }
-    Ok(())
 }
 
-fn list(cli: &Cli, args: &FileArgs) -> Result<()> {
+fn list(args: &FileArgs, out: &mut Output) -> Result<()> {
     for Token { id, group, created, expires, rights, .. } in Tokens::new(&args.tokens).all()? {
-        if cli.json {
-            println!("{}", json!({"id": id, "group": group, "created": created, "expires": expires, "rights": rights}));
+        if out.json() {
+            out.print_json(
+                &json!({"id": id, "group": group, "created": created, "expires": expires, "rights": rights}),
+            )?;
             continue;
         }
         let end = match expires {
@@ -119,7 +121,7 @@ fn list(cli: &Cli, args: &FileArgs) -> Result<()> {
             None => "no end".to_owned(),
         };
         let rights: Vec<String> = rights.iter().map(ToString::to_string).collect();
-        println!("{id}\t{group}\t{end}\t{}", rights.join(", "));
+        writeln!(out, "{id}\t{group}\t{end}\t{}", rights.join(", "))?;
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! `transaction`, `checkout` and `abort`.
 
-use super::args::{Cli, Place};
+use super::args::Place;
 use crate::repository::Repository;
 use crate::transaction::{self, Branch};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use cvmfs_command::output::Output;
 use libcvmfs::namespace::LastLink;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// What `transaction` takes.
@@ -52,20 +54,20 @@ pub struct AbortArgs {
 }
 
 /// Runs `transaction`.
-pub fn run(cli: &Cli, args: &TransactionArgs) -> Result<()> {
+pub fn run(args: &TransactionArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
-    open(cli, &repository, None, args.chroot.as_deref())
+    open(&repository, None, args.chroot.as_deref(), out)
 }
 
 /// Runs `checkout`.
-pub fn checkout(cli: &Cli, args: &CheckoutArgs) -> Result<()> {
+pub fn checkout(args: &CheckoutArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     crate::tags::check_name(&args.branch)?;
     let branch = Branch { name: args.branch.clone(), from: args.tag.clone() };
-    open(cli, &repository, Some(branch), args.chroot.as_deref())
+    open(&repository, Some(branch), args.chroot.as_deref(), out)
 }
 
-fn open(cli: &Cli, repository: &Repository, branch: Option<Branch>, chroot: Option<&Path>) -> Result<()> {
+fn open(repository: &Repository, branch: Option<Branch>, chroot: Option<&Path>, out: &mut Output) -> Result<()> {
     let head = repository.head()?;
     let history = repository.history(&head)?;
     let base = crate::publish::base(&head, &history, branch.as_ref())?;
@@ -76,8 +78,8 @@ fn open(cli: &Cli, repository: &Repository, branch: Option<Branch>, chroot: Opti
         transaction::end(repository)?;
         return Err(error.context(format!("copying the revision to {}", directory.display())));
     }
-    if !cli.quiet {
-        println!("the transaction is open: {transaction}");
+    if !out.quiet() {
+        writeln!(out, "the transaction is open: {transaction}")?;
     }
     Ok(())
 }
@@ -89,7 +91,7 @@ fn copy(repository: &Repository, root: libcvmfs::hash::ContentHash, directory: &
     let (session, _cache) = super::session(repository, Some(root))?;
     let root = Path::new("/cvmfs").join(repository.fqrn.as_str());
     let root = session.resolve(&root, LastLink::Keep)?;
-    let mut output = cvmfs_command::output::Output::new(false, true);
+    let mut output = Output::new(false, true);
     cvmfs_command::get::copy_all(
         &[(root, directory.to_owned())],
         cvmfs_command::prefetch::JOBS,
@@ -103,14 +105,14 @@ fn copy(repository: &Repository, root: libcvmfs::hash::ContentHash, directory: &
 }
 
 /// Runs `abort`.
-pub fn abort(cli: &Cli, args: &AbortArgs) -> Result<()> {
+pub fn abort(args: &AbortArgs, out: &mut Output) -> Result<()> {
     let repository = args.place.open()?;
     if !args.force {
         transaction::own(&repository).context("--force ends it anyway")?;
     }
     ensure!(transaction::end(&repository)?, "no transaction is open");
-    if !cli.quiet {
-        println!("the transaction is over; nothing was published");
+    if !out.quiet() {
+        writeln!(out, "the transaction is over; nothing was published")?;
     }
     Ok(())
 }
