@@ -26,6 +26,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(90);
 /// Connections that are kept for the next request: more than there are workers.
 const IDLE_CONNECTIONS: usize = 256;
+/// Most bytes of an answer that is no file: of a page of a listing.
+const ANSWER_LIMIT: u64 = 16 << 20;
 /// More of the text of an error is not read.
 const ERROR_LIMIT: u64 = 64 << 10;
 
@@ -52,12 +54,15 @@ pub(super) struct Call<'c> {
     pub(super) url: &'c dyn Fn() -> Url,
     pub(super) headers: &'c [(&'static str, String)],
     pub(super) payload: Payload<'c>,
-    /// What it is about, for messages.
-    pub(super) place: &'c str,
-    /// After this time there is no sense in it any more.
-    pub(super) within: Option<Duration>,
     /// Most bytes of the answer, which is read at once; `None` leaves the body of a success to the caller.
     pub(super) limit: Option<u64>,
+}
+
+impl<'c> Call<'c> {
+    /// A request that sends nothing, of which the answer is small.
+    pub(super) fn new(method: Method, url: &'c dyn Fn() -> Url) -> Call<'c> {
+        Call { method, url, headers: &[], payload: Payload::None, limit: Some(ANSWER_LIMIT) }
+    }
 }
 
 /// What came back: success, or one of the answers *not there* (404), *condition not met* (412), *no such range* (416),
@@ -112,13 +117,13 @@ impl Exchange {
         Exchange { agent: settings.build().new_agent(), endpoint, is_known: AtomicBool::new(false) }
     }
 
-    /// Makes a request, again where that may help.
-    pub(super) fn send(&self, call: &Call<'_>) -> Result<Reply, StorageError> {
+    /// Makes a request about `place`, again where that may help; after the time `within` there is no sense in it any more.
+    pub(super) fn send(&self, call: &Call<'_>, place: &str, within: Option<Duration>) -> Result<Reply, StorageError> {
         let begin = super::clock();
         let mut patience = Patience::default();
         loop {
-            let left = call.within.map(|time| time.saturating_sub(super::clock().saturating_sub(begin)));
-            let fault = match self.attempt(call, left) {
+            let left = within.map(|time| time.saturating_sub(super::clock().saturating_sub(begin)));
+            let fault = match self.attempt(call, place, left) {
                 Ok(reply) => return Ok(Reply { tries: patience.tries + 1, ..reply }),
                 Err(fault) => fault,
             };
@@ -140,17 +145,17 @@ impl Exchange {
         true
     }
 
-    fn attempt(&self, call: &Call<'_>, left: Option<Duration>) -> Result<Reply, Fault> {
+    fn attempt(&self, call: &Call<'_>, place: &str, left: Option<Duration>) -> Result<Reply, Fault> {
         let response = self.exchange(call, left).map_err(|error| {
             let may_pass = !matches!(error, ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_));
-            Fault { error: unreachable(call.place, &self.endpoint, &error), may_pass }
+            Fault { error: unreachable(place, &self.endpoint, &error), may_pass }
         })?;
         self.is_known.store(true, Ordering::Relaxed);
         let (parts, body) = response.into_parts();
         let mut reply = Reply { status: parts.status, headers: parts.headers, bytes: Vec::new(), body, tries: 0 };
         if reply.status.is_success() {
             return match call.limit {
-                Some(limit) => self.complete(reply, call.place, limit),
+                Some(limit) => self.complete(reply, place, limit),
                 None => Ok(reply),
             };
         }
@@ -159,7 +164,7 @@ impl Exchange {
         let refusal = Refusal::read(reply.status, &reply.headers, &reply.bytes);
         match refusal.is_answer() {
             true => Ok(reply),
-            false => Err(Fault { error: refusal.error(call.place), may_pass: refusal.may_pass() }),
+            false => Err(Fault { error: refusal.error(place), may_pass: refusal.may_pass() }),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Large objects in parts: a broken connection costs a part, and one request takes no more than 5 GiB.
 
 use super::super::StorageError;
-use super::exchange::{Payload, checksum};
+use super::exchange::{Call, Payload, checksum};
 use super::remote::{Remote, headers, signed};
 use rusty_s3::actions::{AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, UploadPart};
 use std::fs::File;
@@ -20,7 +20,7 @@ impl Remote {
             let key = self.address.key(path);
             let (bucket, credentials) = (&self.address.bucket, Some(&self.address.credentials));
             let url = || signed(AbortMultipartUpload::new(bucket, credentials, &key, &upload), &[]);
-            if let Err(error) = self.send(path, Method::DELETE, &url, &[], Payload::None) {
+            if let Err(error) = self.send(path, &Call::new(Method::DELETE, &url)) {
                 log::warn!("an upload in parts was left behind: {error}");
             }
         }
@@ -31,7 +31,8 @@ impl Remote {
         let (key, headers) = (self.address.key(path), headers(path));
         let (bucket, credentials) = (&self.address.bucket, Some(&self.address.credentials));
         let url = || signed(CreateMultipartUpload::new(bucket, credentials, &key), &headers);
-        let reply = self.send(path, Method::POST, &url, &headers, Payload::Bytes(b""))?;
+        let reply = self
+            .send(path, &Call { headers: &headers, payload: Payload::Bytes(b""), ..Call::new(Method::POST, &url) })?;
         if !reply.status.is_success() {
             return Err(self.strange(path, reply.status));
         }
@@ -51,7 +52,7 @@ impl Remote {
             let headers = [("content-md5", sum)];
             let number = u16::try_from(tags.len() + 1).map_err(|error| self.nonsense(path, error))?;
             let url = || signed(UploadPart::new(bucket, credentials, &key, number, upload), &headers);
-            let reply = self.send(path, Method::PUT, &url, &headers, payload)?;
+            let reply = self.send(path, &Call { headers: &headers, payload, ..Call::new(Method::PUT, &url) })?;
             if !reply.status.is_success() {
                 return Err(self.strange(path, reply.status));
             }
@@ -63,7 +64,8 @@ impl Remote {
             || CompleteMultipartUpload::new(bucket, credentials, &key, upload, tags.iter().map(String::as_str));
         let body = action().body();
         let url = || signed(action(), &[]);
-        let reply = self.send(path, Method::POST, &url, &[], Payload::Bytes(body.as_bytes()))?;
+        let payload = Payload::Bytes(body.as_bytes());
+        let reply = self.send(path, &Call { payload, ..Call::new(Method::POST, &url) })?;
         match reply.status {
             // An earlier try did it, and the answer was lost.
             StatusCode::NOT_FOUND if reply.tries > 1 && self.size(path)? == Some(size) => Ok(()),

@@ -22,8 +22,6 @@ const SIGNED_FOR: Duration = Duration::from_secs(900);
 const OBJECT_HEADERS: [(&str, &str); 2] =
     [("cache-control", "max-age=259200"), ("content-type", "application/octet-stream")];
 const LETTER_HEADERS: [(&str, &str); 2] = [("cache-control", "max-age=61"), ("content-type", "application/x-cvmfs")];
-/// Most bytes of an answer that is no file: of a page of a listing.
-const ANSWER_LIMIT: u64 = 16 << 20;
 /// Files that one request deletes at most: a rule of the protocol.
 const BATCH: usize = 1000;
 
@@ -75,33 +73,14 @@ impl Remote {
     }
 
     /// Makes a request about the file at `path`.
-    pub(super) fn send(
-        &self,
-        path: &str,
-        method: Method,
-        url: &dyn Fn() -> Url,
-        headers: &[(&'static str, String)],
-        payload: Payload<'_>,
-    ) -> Result<Reply, StorageError> {
-        self.send_for(path, method, url, headers, payload, Some(ANSWER_LIMIT))
-    }
-
-    fn send_for(
-        &self,
-        path: &str,
-        method: Method,
-        url: &dyn Fn() -> Url,
-        headers: &[(&'static str, String)],
-        payload: Payload<'_>,
-        limit: Option<u64>,
-    ) -> Result<Reply, StorageError> {
+    pub(super) fn send(&self, path: &str, call: &Call<'_>) -> Result<Reply, StorageError> {
         let place = self.address.shown(path);
         // What would be written after the lock is lost must not be written.
-        let within = match method {
+        let within = match call.method {
             Method::GET | Method::HEAD => None,
             _ => self.lease.lock().as_ref().map(|lease| lease.left(&place)).transpose()?,
         };
-        self.exchange.send(&Call { method, url, headers, payload, place: &place, within, limit })
+        self.exchange.send(call, &place, within)
     }
 
     /// Writes a file.
@@ -124,7 +103,7 @@ impl Remote {
             let action = PutObject::new(&self.address.bucket, Some(&self.address.credentials), &key);
             signed(action, &headers)
         };
-        let reply = self.send(path, Method::PUT, &url, &headers, payload)?;
+        let reply = self.send(path, &Call { headers: &headers, payload, ..Call::new(Method::PUT, &url) })?;
         let written = match reply.status {
             StatusCode::PRECONDITION_FAILED => Written::Refused,
             StatusCode::NOT_IMPLEMENTED => Written::Unsupported,
@@ -154,7 +133,7 @@ impl Remote {
     pub(super) fn size(&self, path: &str) -> Result<Option<u64>, StorageError> {
         let key = self.address.key(path);
         let url = || signed(HeadObject::new(&self.address.bucket, Some(&self.address.credentials), &key), &[]);
-        let reply = self.send(path, Method::HEAD, &url, &[], Payload::None)?;
+        let reply = self.send(path, &Call::new(Method::HEAD, &url))?;
         match reply.status {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => {
@@ -172,7 +151,7 @@ impl Remote {
     fn ask(&self, path: &str, headers: &[(&'static str, String)], limit: Option<u64>) -> Result<Reply, StorageError> {
         let key = self.address.key(path);
         let url = || signed(GetObject::new(&self.address.bucket, Some(&self.address.credentials), &key), headers);
-        self.send_for(path, Method::GET, &url, headers, Payload::None, limit)
+        self.send(path, &Call { headers, limit, ..Call::new(Method::GET, &url) })
     }
 
     /// Reads a small file, of at most `limit` bytes; `None` if there is none.
@@ -252,7 +231,7 @@ impl Remote {
                 }
                 action.sign(SIGNED_FOR)
             };
-            let reply = self.send(prefix, Method::GET, &url, &[], Payload::None)?;
+            let reply = self.send(prefix, &Call::new(Method::GET, &url))?;
             let text = String::from_utf8(reply.bytes).map_err(|error| self.nonsense(prefix, error))?;
             let page = ListObjectsV2::parse_response(&text).map_err(|error| self.nonsense(prefix, error))?;
             for found in page.contents {
@@ -273,7 +252,7 @@ impl Remote {
     pub(super) fn delete(&self, path: &str) -> Result<(), StorageError> {
         let key = self.address.key(path);
         let url = || signed(DeleteObject::new(&self.address.bucket, Some(&self.address.credentials), &key), &[]);
-        let reply = self.send(path, Method::DELETE, &url, &[], Payload::None)?;
+        let reply = self.send(path, &Call::new(Method::DELETE, &url))?;
         match reply.status {
             status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
             status => Err(self.strange(path, status)),
@@ -293,7 +272,8 @@ impl Remote {
             let (body, checksum) = action().body_with_md5();
             let headers = [("content-md5", checksum), ("content-type", "application/xml".to_owned())];
             let url = || signed(action(), &headers);
-            let reply = self.send("", Method::POST, &url, &headers, Payload::Bytes(body.as_bytes()))?;
+            let payload = Payload::Bytes(body.as_bytes());
+            let reply = self.send("", &Call { headers: &headers, payload, ..Call::new(Method::POST, &url) })?;
             if !reply.status.is_success() {
                 return Err(self.strange("", reply.status));
             }
