@@ -153,9 +153,9 @@ fn tokens_are_shown_once() {
 #[test]
 fn leases_end_unless_they_are_renewed() {
     let shared = Shared::new(&[]);
-    let (astro, operators) = (shared.publisher("astro", "/sw"), shared.publisher("operators", "/"));
-    let service = shared.start(&["--longest-lease", "600", "--leases", "2"]);
-    let [astro, operators] = [astro, operators].map(|token| Group { service: &service, token });
+    let (service, tokens) =
+        shared.start_for([("astro", "/sw"), ("operators", "/")], &["--longest-lease", "600", "--leases", "2"]);
+    let [astro, operators] = Group::all(&service, tokens);
     says(&astro.take("/sw/a", 601), 422, "lease-too-long");
     says(&astro.take("/sw/a", 0), 422, "lease-too-long");
     let kept = astro.take("/sw/kept", 60).json();
@@ -183,9 +183,8 @@ fn leases_end_unless_they_are_renewed() {
 #[test]
 fn an_archive_cannot_leave_its_lease() {
     let shared = Shared::new(&[]);
-    let (astro, operators) = (shared.publisher("astro", "/sw/astro"), shared.publisher("operators", "/"));
-    let service = shared.start(&[]);
-    let [astro, operators] = [astro, operators].map(|token| Group { service: &service, token });
+    let (service, tokens) = shared.start_for([("astro", "/sw/astro"), ("operators", "/")], &[]);
+    let [astro, operators] = Group::all(&service, tokens);
     let all = operators.lease("/");
     let before = Tar::default().file("sw/bio/secret", "of others").file("sw/file", "a file").file("top", "at the top");
     operators.publish(&all, "", &before.bytes());
@@ -285,9 +284,8 @@ fn what_is_sent_is_bounded_and_checked() {
 #[test]
 fn a_slow_client_keeps_nobody_waiting() {
     let shared = Shared::new(&[]);
-    let (astro, bio) = (shared.publisher("astro", "/sw/astro"), shared.publisher("bio", "/sw/bio"));
-    let service = shared.start(&[]);
-    let [astro, bio] = [astro, bio].map(|token| Group { service: &service, token });
+    let (service, tokens) = shared.start_for([("astro", "/sw/astro"), ("bio", "/sw/bio")], &[]);
+    let [astro, bio] = Group::all(&service, tokens);
     let (slow, lease) = (astro.lease("/sw/astro"), bio.lease("/sw/bio"));
     let archive = Tar::default().file("a", "slow").bytes();
     let (first, rest) = archive.split_at(600);
@@ -319,9 +317,8 @@ fn a_slow_client_keeps_nobody_waiting() {
 #[test]
 fn jobs_wait_for_other_publishers_and_can_be_called_off() {
     let shared = Shared::new(&[]);
-    let (astro, bio) = (shared.publisher("astro", "/sw/astro"), shared.publisher("bio", "/sw/bio"));
-    let service = shared.start(&[]);
-    let [astro, bio] = [astro, bio].map(|token| Group { service: &service, token });
+    let (service, tokens) = shared.start_for([("astro", "/sw/astro"), ("bio", "/sw/bio")], &[]);
+    let [astro, bio] = Group::all(&service, tokens);
     let (first, second) = (astro.lease("/sw/astro"), bio.lease("/sw/bio"));
     let lock = LocalStorage::open(&shared.published.storage()).unwrap().lock("the test").unwrap();
     let running = astro.upload(&first, "", &Tar::default().file("a", "1").bytes());

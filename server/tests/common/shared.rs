@@ -50,6 +50,12 @@ impl Shared {
         Service::start(&[&arguments, options].concat())
     }
 
+    /// Starts the service for groups, each of which may publish its path.
+    pub fn start_for<const N: usize>(&self, groups: [(&str, &str); N], options: &[&str]) -> (Service, [String; N]) {
+        let tokens = groups.map(|(group, path)| self.publisher(group, path));
+        (self.start(options), tokens)
+    }
+
     /// The revision that is published, as the manifest says.
     pub fn revision(&self) -> u64 {
         let manifest = std::fs::read(self.published.storage().join(".cvmfspublished")).unwrap();
@@ -63,7 +69,12 @@ pub struct Group<'s> {
     pub token: String,
 }
 
-impl Group<'_> {
+impl<'s> Group<'s> {
+    /// Those who have these tokens.
+    pub fn all<const N: usize>(service: &'s Service, tokens: [String; N]) -> [Group<'s>; N] {
+        tokens.map(|token| Group { service, token })
+    }
+
     pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Reply {
         let headers = [format!("Authorization: Bearer {}", self.token), format!("Content-Type: {content_type}")];
         self.service.send(method, &format!("/api/v1{path}"), &[&headers[0], &headers[1]], body)
