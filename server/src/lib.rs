@@ -18,6 +18,7 @@
 //! | [`manage`] | groups publish over HTTP, each into its own paths |
 //! | [`gc`] | deletes what no kept revision needs |
 //! | [`status`] | what was done last |
+//! | [`file_identity`] | whether a file that was read is still the one at its path |
 //! | [`command`] | the command line |
 //!
 //! All formats are written and read in `libcvmfs`.
@@ -29,6 +30,7 @@ pub mod check;
 pub mod command;
 pub mod commit;
 pub mod draft;
+pub mod file_identity;
 pub mod gc;
 pub mod http;
 pub mod keys;

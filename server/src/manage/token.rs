@@ -1,6 +1,7 @@
 //! Tokens: who may do what. A file holds their hashes; a token itself is seen once, when it is made.
 
 use super::{note, path::RepositoryPath};
+use crate::file_identity::FileIdentity;
 use anyhow::{Context as _, Result, bail, ensure};
 use libcvmfs::fqrn::Fqrn;
 use parking_lot::Mutex;
@@ -179,10 +180,8 @@ struct Kept {
 /// A file of tokens.
 pub struct Tokens {
     file: PathBuf,
-    kept: Mutex<Option<(Identity, Arc<Kept>)>>,
+    kept: Mutex<Option<(FileIdentity, Arc<Kept>)>>,
 }
-
-type Identity = (u64, i64, i64, u64);
 
 impl Tokens {
     /// The tokens in `file`, which is read when it is needed and when it changed.
@@ -236,7 +235,7 @@ impl Tokens {
     fn kept(&self) -> Result<Arc<Kept>> {
         let context = || format!("the tokens in {}", self.file.display());
         let metadata = std::fs::metadata(&self.file).with_context(context)?;
-        let identity = (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.size());
+        let identity = FileIdentity::from(&metadata);
         let mut kept = self.kept.lock();
         if let Some((known, kept)) = &*kept
             && *known == identity

@@ -1,13 +1,12 @@
 //! Where addresses and names are, as a database in MaxMind's format tells.
 
+use crate::file_identity::FileIdentity;
 use anyhow::{Context as _, Result};
 use maxminddb::Reader;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,19 +60,13 @@ pub(super) struct Places {
 
 /// A database with what tells it from its successor.
 struct Database {
-    identity: Identity,
+    identity: FileIdentity,
     reader: Arc<Reader<Vec<u8>>>,
-}
-
-type Identity = (u64, u64, i64, i64, u64);
-
-fn identity(metadata: &Metadata) -> Identity {
-    (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.size())
 }
 
 fn read(file: &Path) -> Result<Database> {
     let context = || format!("the database of places {}", file.display());
-    let identity = identity(&std::fs::metadata(file).with_context(context)?);
+    let identity = FileIdentity::from(&std::fs::metadata(file).with_context(context)?);
     let reader = Arc::new(Reader::open_readfile(file).with_context(context)?);
     Ok(Database { identity, reader })
 }
@@ -106,7 +99,7 @@ impl Places {
     fn reader(&self) -> Arc<Reader<Vec<u8>>> {
         let mut database = self.database.lock();
         if let Ok(metadata) = std::fs::metadata(&self.file) {
-            let identity = identity(&metadata);
+            let identity = FileIdentity::from(&metadata);
             if identity != database.identity {
                 // A file that cannot be read is tried again when it changes, not with each question.
                 database.identity = identity;
