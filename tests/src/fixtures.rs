@@ -10,7 +10,6 @@ pub use truth::{FileType, Magic, Truth, truth};
 use serde::Deserialize;
 use std::fs;
 use std::io::{self, BufReader};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -34,8 +33,7 @@ impl RepositoryFixture {
             ("CVMFS_PUBLIC_KEY".into(), self.public_key.display().to_string()),
         ];
         // The truth was told to root, from whom no permission bits keep anything.
-        let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
-        if !is_root && self.web_root.starts_with(root()) {
+        if !crate::tools::is_root() && self.web_root.starts_with(root()) {
             options.push(("CVMFS_CHECK_PERMISSIONS".into(), "no".into()));
         }
         options

@@ -1,5 +1,6 @@
 //! Programs of the system that a test needs.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -18,6 +19,11 @@ pub fn require_tool(name: &str) -> Option<PathBuf> {
         skip(&format!("program '{name}' is not installed"));
     }
     found
+}
+
+/// Whether root runs the tests.
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
 /// Says loudly that a test cannot run here, or fails it where [`REQUIRE_TOOLS`] is `1`.

@@ -2,6 +2,7 @@
 
 use super::attributes::{self, Attributes, FileKind};
 use super::list::{ListItem, Listing};
+use super::presentation::Caller;
 use super::{Namespace, Resolved, magic};
 use crate::Error;
 use crate::fqrn::Fqrn;
@@ -87,19 +88,26 @@ impl Node {
         }
     }
 
-    /// Whether the caller has these permission bits (4 read, 2 write, 1 execute or search); everybody has all where
-    /// permissions are not checked.
+    /// Whose access the permission bits decide; `None` where they decide nothing.
+    fn checked(&self) -> Option<&Caller> {
+        self.place.as_ref().and_then(|(snapshot, _)| snapshot.presentation().checked.as_ref())
+    }
+
+    /// Whether the caller has these permission bits (4 read, 2 write, 1 execute or search); see [`Node::permits_to`].
     pub fn permits(&self, wanted: u32) -> bool {
-        match self.place.as_ref().and_then(|(snapshot, _)| snapshot.presentation().checked.as_ref()) {
-            Some(caller) => self.attributes().permits(caller.uid, &caller.groups, wanted),
-            None => true,
-        }
+        self.checked().is_none_or(|caller| self.permits_to(caller.uid, &caller.groups, wanted))
+    }
+
+    /// Whether this user has these permission bits. Where permissions are not checked everybody is like root.
+    pub fn permits_to(&self, uid: u32, groups: &[u32], wanted: u32) -> bool {
+        let is_free = self.place.is_some() && self.checked().is_none();
+        self.attributes().permits(if is_free { 0 } else { uid }, groups, wanted)
     }
 
     /// Whether the caller may search every directory above.
     pub(super) fn is_reachable(&self) -> bool {
-        let checked = self.place.as_ref().is_some_and(|(snapshot, _)| snapshot.presentation().checked.is_some());
-        !checked || std::iter::successors(self.parent(), Node::parent).all(|directory| directory.permits(SEARCH))
+        self.checked().is_none_or(|caller| caller.uid == 0)
+            || std::iter::successors(self.parent(), Node::parent).all(|directory| directory.permits(SEARCH))
     }
 
     /// Its absolute path, starting with the mount directory.

@@ -19,7 +19,7 @@ pub enum MagicListing {
 /// Somebody whose access is decided by permission bits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
-    /// Effective user id, not root's.
+    /// Effective user id.
     pub uid: u32,
     /// All group ids.
     pub groups: Vec<u32>,

@@ -233,10 +233,10 @@ pub(super) fn presentation(config: &Config) -> Result<Presentation, Error> {
         },
         variables: Variables::from_iter(variables),
         world_readable: config.on(&table::WORLD_READABLE)?,
-        checked: match crate::identity::of_process() {
-            (uid, groups) if uid != 0 && config.on(&table::CHECK_PERMISSIONS)? => Some(Caller { uid, groups }),
-            _ => None,
-        },
+        checked: config.on(&table::CHECK_PERMISSIONS)?.then(|| {
+            let (uid, groups) = crate::identity::of_process();
+            Caller { uid, groups }
+        }),
         magic_listing,
         protected_xattrs: config.list(&table::XATTR_PROTECTED_XATTRS)?,
         privileged_gids: privileged_gids.map_err(|_| Error::Setting {

@@ -5,7 +5,11 @@ mod common;
 
 use common::User;
 use common::modes::{FULL, SHIM};
-use cvmfs_tests::tools::require_tool;
+use cvmfs_tests::tools::{is_root, require_tool};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 /// Everything that is told about some paths, three times over: the first time catalogs are attached one after another,
 /// later the shim knows them.
@@ -67,6 +71,64 @@ print(sorted(map(str, first)))
     let expected = said(FULL, "forth");
     assert_eq!(said(SHIM, "forth"), expected);
     assert_eq!(said(SHIM, "back"), expected);
+}
+
+/// Looks twice, and once more when it is told to.
+const LOOK_AGAIN: &str = r#"
+import os, sys
+root = '/cvmfs/small.test.example'
+paths = [root + '/files/tiny.txt', root + '/nested/a/b/file03', root + '/symlinks/relative']
+def look():
+    for path in paths:
+        os.stat(path), os.lstat(path), os.access(path, os.R_OK)
+        os.close(os.open(path, os.O_RDONLY))
+    assert not os.path.exists(root + '/files/absent') and 'tiny.txt' in os.listdir(root + '/files')
+for round in ('first', 'second', 'third'):
+    look()
+    print(round, flush=True)
+    sys.stdin.readline()
+"#;
+
+/// "What is warm is answered without the supervisor, for every user."
+#[test]
+fn what_is_warm_needs_no_supervisor() {
+    // One that everybody can start.
+    let python = "/usr/bin/python3";
+    if !std::path::Path::new(python).exists() {
+        return cvmfs_tests::tools::skip("there is no /usr/bin/python3");
+    }
+    let checked = |mut command: Command| {
+        let mut child = command.args(["-c", LOOK_AGAIN]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut lines = BufReader::new(output).lines().map(Result::unwrap);
+        let mut go_on = || input.write_all(b"\n").unwrap();
+        assert_eq!(lines.next().unwrap(), "first");
+        go_on();
+        assert_eq!(lines.next().unwrap(), "second");
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        let supervisor: i32 = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+        // SAFETY: a number of a process that is below ours until the end of this function.
+        let send = move |signal| unsafe { libc::kill(supervisor, signal) };
+        assert_eq!(send(libc::SIGSTOP), 0);
+        let (answered, waited) = std::sync::mpsc::channel::<()>();
+        let rescuer = std::thread::spawn(move || {
+            let in_time = waited.recv_timeout(Duration::from_secs(60)) != Err(RecvTimeoutError::Timeout);
+            send(libc::SIGCONT);
+            in_time
+        });
+        go_on();
+        assert_eq!(lines.next().unwrap(), "third");
+        drop(answered);
+        assert!(rescuer.join().unwrap(), "it had to ask");
+        go_on();
+        assert!(child.wait().unwrap().success());
+    };
+    let user = User::of_small();
+    checked(user.run_in(SHIM, python));
+    if is_root() {
+        let user = User::of_small();
+        checked(user.by_somebody_else(&user.run_in(SHIM, python)));
+    }
 }
 
 /// "A library that the user preloads is asked before the shim."

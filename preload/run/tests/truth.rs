@@ -7,6 +7,7 @@ use common::modes::in_every_mode;
 use common::{SMALL, User, output};
 use cvmfs_tests::fixtures::{self, FileType, Truth, truth};
 use cvmfs_tests::server::WebRoot;
+use cvmfs_tests::tools::is_root;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -136,11 +137,6 @@ fn compare_with_copy(copy: &Path) {
     assert!(count + 1 >= records.len(), "{count} of {} were copied", records.len());
 }
 
-fn is_root() -> bool {
-    // SAFETY: no arguments, cannot fail.
-    unsafe { libc::geteuid() == 0 }
-}
-
 #[test]
 fn cp_copies_everything() {
     in_every_mode(|| {
@@ -222,26 +218,33 @@ fn others_read_only_what_they_may() {
             expected.push_str(&format!("    ({path:?}, {}),\n", if readable { "0" } else { "13" }));
         }
         assert!(denied > 3);
-        let Some(setpriv) = cvmfs_tests::tools::require_tool("setpriv").filter(|_| is_root()) else { return };
+        if !is_root() {
+            return cvmfs_tests::tools::skip("only root can become somebody else");
+        }
         let user = user();
-        // The build directory may be closed to others.
-        let bin = user.home.path().join("bin");
-        std::fs::create_dir(&bin).unwrap();
-        std::fs::copy(common::program(), bin.join("cvmfs-run")).unwrap();
-        std::fs::copy(common::library(), bin.join("libcvmfs_preload.so")).unwrap();
         let script = format!(
             "import os\nfor path, expected in [\n{expected}]:\n    try:\n        os.close(os.open(b'{SMALL}' + bytes(path), os.O_RDONLY)); got = 0\n    except OSError as e:\n        got = e.errno\n    assert got == expected, (bytes(path), got)\nprint('done')\n"
         );
         std::fs::write(user.home.path().join("script.py"), script).unwrap();
-        output(std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(user.home.path()));
-        let program = bin.join("cvmfs-run");
-        let mut command = user.command(&setpriv);
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
-        for (name, value) in fixtures::repository("small.test.example").options() {
-            command.arg("-o").arg(format!("{name}={value}"));
-        }
-        command.env("CVMFS_RUN_LIBRARY", bin.join("libcvmfs_preload.so")).env("CVMFS_RUN_PROGRAM", &program);
-        command.args(["--", "/usr/bin/python3"]).arg(user.home.path().join("script.py"));
+        let mut command = user.by_somebody_else(&user.run("/usr/bin/python3"));
+        command.arg(user.home.path().join("script.py"));
         assert_eq!(common::text(&mut command), "done\n");
+    });
+}
+
+/// "With `CVMFS_CHECK_PERMISSIONS=no` everybody may do what root may."
+#[test]
+fn everybody_reads_everything_where_permissions_are_not_checked() {
+    in_every_mode(|| {
+        let mut options = fixtures::repository("small.test.example").options();
+        options.push(("CVMFS_CHECK_PERMISSIONS".into(), "no".into()));
+        let user = User::with(options);
+        let run = user.run("bash");
+        let mut command = if is_root() { user.by_somebody_else(&run) } else { run };
+        let script = "set -e -o pipefail; cd /cvmfs/small.test.example
+            find . -type f -print0 | xargs -0 cat >/dev/null
+            ls modes/d_0700 >/dev/null; cd modes/d_0700; cd ..
+            test -r f_0000 && test -r f_0640 && ! test -x f_0640 && ! test -w f_0777; echo done";
+        assert_eq!(common::text(command.args(["-c", script])), "done\n");
     });
 }

@@ -8,9 +8,11 @@ mod exceptions;
 #[path = "twin/tree.rs"]
 mod tree;
 
+use common::SOMEBODY_ELSE;
 use common::modes::{Mode, modes, modes_for_static};
-use common::native::{as_root, is_root, mounted};
+use common::native::{as_root, mounted};
 use common::{User, output};
+use cvmfs_tests::tools::is_root;
 use cvmfs_tests::tools::require_tool;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -149,8 +151,6 @@ enum Caller {
     Nobody,
 }
 
-const NOBODY: [&str; 6] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-
 fn compare(program: &str, compiler: &str, flags: &[&str], modes: &[Mode], caller: Caller) {
     compare_built(program, |home| probe(home, compiler, flags), 3000, modes, caller);
 }
@@ -175,7 +175,7 @@ fn compare_built(
     let Some(mut command) = mounted(&root, tree, FQRN) else { return };
     if let Caller::Nobody = caller {
         user.open_to_others();
-        command.args(NOBODY);
+        command.args(SOMEBODY_ELSE);
     }
     let theirs = ran(command.arg(&probe), &scratch);
     assert!(theirs.len() > least, "{}", theirs.len());
@@ -189,18 +189,15 @@ fn compare_built(
 /// `cvmfs-run` started by this caller.
 fn by(caller: Caller, user: &User, mode: Mode, probe: &Path) -> Command {
     let run = user.run_in(mode, probe);
-    let (prefix, program) = match caller {
-        Caller::Root => (as_root(), run.get_program().to_owned()),
-        Caller::Nobody => (NOBODY.to_vec(), user.open_to_others().into()),
-    };
-    let [first, others @ ..] = &prefix[..] else { return run };
-    let mut command = user.command(Path::new(first));
-    command.args(others).arg(program).args(run.get_args());
-    if let Caller::Nobody = caller {
-        // Beside the program, where others can read it.
-        command.env_remove("CVMFS_RUN_LIBRARY").env_remove("CVMFS_RUN_PROGRAM");
+    match (caller, &as_root()[..]) {
+        (Caller::Nobody, _) => user.by_somebody_else(&run),
+        (Caller::Root, []) => run,
+        (Caller::Root, [first, others @ ..]) => {
+            let mut command = user.command(Path::new(first));
+            command.args(others).arg(run.get_program()).args(run.get_args());
+            command
+        }
     }
-    command
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub fn access(node: &Node, mode: c_int, who: &Who) -> Result<(), Errno> {
 /// Whether somebody may do to `node` what the bits of `wanted` say (`R_OK`, `X_OK`).
 pub fn permits(node: &Node, (uid, groups): &Who, wanted: c_int) -> bool {
     let wanted = wanted as u32 & 7;
-    wanted == 0 || node.attributes().permits(*uid, groups, wanted)
+    wanted == 0 || node.permits_to(*uid, groups, wanted)
 }
 
 /// As [`permits`], with `EACCES` for no.

@@ -41,6 +41,9 @@ pub(crate) fn library() -> &'static Path {
     })
 }
 
+/// Runs its further arguments as somebody who is not root, and nobody's friend.
+pub(crate) const SOMEBODY_ELSE: [&str; 6] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+
 /// A user with an empty cache, and parameters.
 pub(crate) struct User {
     /// Home, cache and sockets.
@@ -117,6 +120,15 @@ impl User {
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         self.settle(&mut command);
+        command
+    }
+
+    /// A `cvmfs-run` command as user 65534 gives it; only root can do this.
+    pub(crate) fn by_somebody_else(&self, run: &Command) -> Command {
+        let mut command = self.command(Path::new(SOMEBODY_ELSE[0]));
+        command.args(&SOMEBODY_ELSE[1..]).arg(self.open_to_others()).args(run.get_args());
+        // Beside the program, where others can read it.
+        command.env_remove("CVMFS_RUN_LIBRARY").env_remove("CVMFS_RUN_PROGRAM");
         command
     }
 

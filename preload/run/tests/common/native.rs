@@ -1,6 +1,6 @@
 //! The measure of all things: a tree that the kernel has really mounted, read-only, at its place below `/cvmfs`.
 
-use cvmfs_tests::tools::require_tool;
+use cvmfs_tests::tools::{is_root, require_tool};
 use std::path::Path;
 use std::process::Command;
 
@@ -28,12 +28,6 @@ mount --options-mode ignore -o remount,ro "$new/cvmfs"
 touch -r / "$new"
 exec chroot "$new" "$@"
 "#;
-
-/// True for root.
-pub(crate) fn is_root() -> bool {
-    // SAFETY: no arguments, cannot fail.
-    unsafe { libc::geteuid() == 0 }
-}
 
 /// A command that runs its further arguments where `tree` is mounted at `/cvmfs/<fqrn>`. `place` is an empty directory.
 /// `None` where nothing can be mounted, which fails the test where tools are required.
