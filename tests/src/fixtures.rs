@@ -8,8 +8,9 @@ mod truth;
 pub use truth::{FileType, Magic, Truth, truth};
 
 use serde::Deserialize;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -27,8 +28,13 @@ pub struct RepositoryFixture {
 impl RepositoryFixture {
     /// Parameters that mount it straight from disk: server URL, no proxy, public key.
     pub fn options(&self) -> Vec<(String, String)> {
+        self.options_at(format!("file://{}", self.web_root.display()))
+    }
+
+    /// The same with another server.
+    pub fn options_at(&self, server_url: String) -> Vec<(String, String)> {
         let mut options = vec![
-            ("CVMFS_SERVER_URL".into(), format!("file://{}", self.web_root.display())),
+            ("CVMFS_SERVER_URL".into(), server_url),
             ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
             ("CVMFS_PUBLIC_KEY".into(), self.public_key.display().to_string()),
         ];
@@ -102,6 +108,7 @@ fn archives() -> PathBuf {
 fn unpack() -> io::Result<PathBuf> {
     let packed = ["repositories.tar.zst", "truth.tar.zst"].map(|name| archives().join(name));
     let mut key = blake3::Hasher::new();
+    key.update(b"external data that its owner can read");
     for archive in &packed {
         key.update_reader(fs::File::open(archive)?)?;
     }
@@ -118,7 +125,8 @@ fn unpack() -> io::Result<PathBuf> {
         decoder.window_log_max(27)?;
         tar::Archive::new(decoder).unpack(unfinished.path())?;
     }
-    fs::set_permissions(unfinished.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    fs::set_permissions(unfinished.path(), Permissions::from_mode(0o755))?;
+    make_readable(&unfinished.path().join("external-data"))?;
     match fs::rename(unfinished.path(), &done) {
         Ok(()) => {
             // Renamed: there is nothing left to delete.
@@ -129,6 +137,20 @@ fn unpack() -> io::Result<PathBuf> {
         Err(_) if done.is_dir() => Ok(done),
         Err(e) => Err(e),
     }
+}
+
+/// A server shows them all; the modes that users see are in the catalogs.
+fn make_readable(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()? {
+            kind if kind.is_dir() => make_readable(&entry.path())?,
+            kind if kind.is_file() => fs::set_permissions(entry.path(), Permissions::from_mode(0o644))?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The cargo target directory this test runs from, or a directory for temporary files where there is none.

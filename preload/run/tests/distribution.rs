@@ -52,7 +52,7 @@ const CASES: &[Case] = &[
     case(
         "git",
         r#"export GIT_EXEC_PATH=$R/libexec GIT_TEMPLATE_DIR= GIT_CONFIG_NOSYSTEM=1 GIT_OPTIONAL_LOCKS=0
-           export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+           printf '[safe]\ndirectory = *\n' >$HOME/.gitconfig
            cd $R/src/project; git log --stat; git diff HEAD~1; git status --short; git fsck 2>&1; git grep -n 7
            git -c protocol.file.allow=always clone -q --no-local file://$R/src/project $W/clone && git -C $W/clone log --oneline && cat $W/clone/file7
            git clone -q $R/src/project $W/local && git -C $W/local rev-parse HEAD"#,

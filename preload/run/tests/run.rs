@@ -159,11 +159,7 @@ fn many_programs_share_one_helper() {
 fn warm_files_need_no_server() {
     let fixture = cvmfs_tests::fixtures::repository("small.test.example");
     let server = cvmfs_tests::server::WebRoot::serve("small.test.example", &fixture.web_root);
-    let user = User::with(vec![
-        ("CVMFS_SERVER_URL".into(), server.server_url()),
-        ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
-        ("CVMFS_PUBLIC_KEY".into(), fixture.public_key.display().to_string()),
-    ]);
+    let user = User::with(fixture.options_at(server.server_url()));
     let script = format!("find {SMALL} -maxdepth 2 -type f -exec md5sum {{}} +");
     let cold = user.sh(&script);
     server.stop();

@@ -80,12 +80,7 @@ fn it_is_the_same_over_http() {
     in_every_mode(|| {
         let fixture = fixtures::repository("small.test.example");
         let server = WebRoot::serve("small.test.example", &fixture.web_root);
-        let user = User::with(vec![
-            ("CVMFS_SERVER_URL".into(), server.server_url()),
-            ("CVMFS_HTTP_PROXY".into(), "DIRECT".into()),
-            ("CVMFS_PUBLIC_KEY".into(), fixture.public_key.display().to_string()),
-        ])
-        .env("CVMFS_ANCHOR_VAR", "anchor_value");
+        let user = User::with(fixture.options_at(server.server_url())).env("CVMFS_ANCHOR_VAR", "anchor_value");
         compare_with_find(&user);
     });
 }
