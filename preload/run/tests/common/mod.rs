@@ -48,7 +48,7 @@ pub(crate) const SOMEBODY_ELSE: [&str; 6] = ["setpriv", "--reuid", "65534", "--r
 pub(crate) struct User {
     /// Home, cache and sockets.
     pub(crate) home: TempDir,
-    options: Vec<(String, String)>,
+    pub(crate) options: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     kept: Vec<TempDir>,
 }
