@@ -21,6 +21,9 @@ pub fn require_tool(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// Runs its further arguments as somebody who is not root, and nobody's friend. Only root can do this.
+pub const SOMEBODY_ELSE: [&str; 6] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+
 /// Whether root runs the tests.
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)

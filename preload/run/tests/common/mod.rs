@@ -6,7 +6,7 @@ pub(crate) mod native;
 pub(crate) mod stage;
 
 use cvmfs_tests::fixtures::{self, RepositoryFixture};
-pub(crate) use cvmfs_tests::tools::output;
+pub(crate) use cvmfs_tests::tools::{SOMEBODY_ELSE, output};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,9 +40,6 @@ pub(crate) fn library() -> &'static Path {
         profile.join("libcvmfs_preload.so")
     })
 }
-
-/// Runs its further arguments as somebody who is not root, and nobody's friend.
-pub(crate) const SOMEBODY_ELSE: [&str; 6] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
 /// A user with an empty cache, and parameters.
 pub(crate) struct User {
