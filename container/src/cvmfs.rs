@@ -1,0 +1,133 @@
+//! How repositories come to be seen inside: the host's mounts are shown, or the program is started through `cvmfs-run`.
+
+use crate::arguments::{Bind, Start};
+use crate::sandbox::program::private;
+use crate::say::say;
+use anyhow::{Context as _, Result};
+use libcvmfs::config::{Loader, Sources};
+use libcvmfs::fqrn::Fqrn;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PROGRAM: &str = "cvmfs-run";
+const LIBRARY: &str = "libcvmfs_preload.so";
+/// Where the host keeps parameters and keys.
+const CONFIGURATION: &str = "/etc/cvmfs";
+
+/// What has to be inside so that repositories are.
+#[derive(Default)]
+pub(crate) struct Provision {
+    /// Repositories that the host has mounted.
+    pub(crate) mounted: Vec<String>,
+    /// The program inside that shows repositories to other programs.
+    pub(crate) shown_by: Option<PathBuf>,
+    pub(crate) binds: Vec<Bind>,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+}
+
+/// Finds out how the repositories that are wanted can be shown.
+pub(crate) fn provide(start: &Start) -> Result<Provision> {
+    let mut provision = Provision::default();
+    if start.cvmfs.is_empty() {
+        return Ok(provision);
+    }
+    let missing: Vec<&Fqrn> = start.cvmfs.iter().filter(|fqrn| !host_has(fqrn)).collect();
+    if missing.is_empty() {
+        provision.mounted = start.cvmfs.iter().map(|fqrn| fqrn.as_str().to_owned()).collect();
+        return Ok(provision);
+    }
+    for fqrn in missing.iter().filter(|_| is_automounted()) {
+        say!(
+            "the host's automounter did not mount /cvmfs/{fqrn} when it was touched, and cannot do so later for who is \
+             inside; cvmfs-run shows it instead"
+        );
+    }
+    serve(start, &mut provision)?;
+    Ok(provision)
+}
+
+/// Whether the host has this repository mounted, also if it does so on touch.
+fn host_has(fqrn: &Fqrn) -> bool {
+    let place = format!("/cvmfs/{fqrn}");
+    let _ = fs::read_dir(&place).map(|mut entries| entries.next());
+    mounts().any(|(mounted, kind)| mounted == place && kind != "autofs")
+}
+
+fn is_automounted() -> bool {
+    mounts().any(|(mounted, kind)| mounted == "/cvmfs" && kind == "autofs")
+}
+
+/// Where something is mounted, and of which type.
+fn mounts() -> impl Iterator<Item = (String, String)> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let parsed = |line: &str| {
+        let (place, kind) = line.split_once(" - ")?;
+        Some((place.split(' ').nth(4)?.to_owned(), kind.split(' ').next()?.to_owned()))
+    };
+    text.lines().filter_map(parsed).collect::<Vec<_>>().into_iter()
+}
+
+/// Brings `cvmfs-run` in, with the cache and the parameters of the host.
+fn serve(start: &Start, provision: &mut Provision) -> Result<()> {
+    let program = program()?;
+    let parsed = start.options.iter().map(|text| Sources::option(text).map_err(anyhow::Error::from));
+    let options = parsed.collect::<Result<Vec<_>>>()?;
+    let base = Loader::new(Sources::system(options.clone())).common()?.cache_base()?;
+    fs::create_dir_all(&base).with_context(|| format!("making the cache {}", base.display()))?;
+    let base = fs::canonicalize(&base).with_context(|| format!("finding the cache {}", base.display()))?;
+    let inside = private("bin").join(PROGRAM);
+    let mut show = |source: &Path, target: &Path, read_only| {
+        provision.binds.push(Bind { source: source.to_owned(), target: target.to_owned(), read_only });
+    };
+    show(&program, &inside, true);
+    // At the same place as outside, for what is derived from objects may name the cache.
+    show(&base, &base, false);
+    if Path::new(CONFIGURATION).is_dir() {
+        show(Path::new(CONFIGURATION), Path::new(CONFIGURATION), true);
+    }
+    let mut environment = vec![
+        ("CVMFS_CACHE_BASE".into(), base.into_os_string()),
+        ("CVMFS_REPOSITORIES".into(), start.cvmfs.iter().map(Fqrn::as_str).collect::<Vec<_>>().join(",").into()),
+        ("CVMFS_STRICT_MOUNT".into(), "yes".into()),
+    ];
+    if let Some(library) = library(&program) {
+        let inside = private("bin").join(LIBRARY);
+        show(&library, &inside, true);
+        environment.push(("CVMFS_RUN_LIBRARY".into(), inside.into_os_string()));
+    }
+    let given = |name: &str| options.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    for name in ["CVMFS_PUBLIC_KEY", "CVMFS_KEYS_DIR"] {
+        let files = given(name).or_else(|| std::env::var(name).ok()).unwrap_or_default();
+        for file in files.split([':', ',']).map(Path::new) {
+            if file.is_absolute() && file.exists() && !file.starts_with(CONFIGURATION) {
+                show(file, file, true);
+            }
+        }
+    }
+    let own: Vec<OsString> = environment.iter().map(|(name, _): &(OsString, OsString)| name.clone()).collect();
+    let others = options.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    provision.environment = others.filter(|(name, _)| !own.contains(name)).collect();
+    provision.environment.extend(environment);
+    provision.shown_by = Some(inside);
+    Ok(())
+}
+
+/// `cvmfs-run`, beside this program or in `PATH`.
+fn program() -> Result<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(PROGRAM)));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|directory| directory.join(PROGRAM));
+    let found = beside.into_iter().chain(in_path).find(|file| file.is_file());
+    found.and_then(|file| fs::canonicalize(file).ok()).context(
+        "the host has not mounted all repositories, and cvmfs-run, which could show them, is neither beside cernvm-fork nor in PATH",
+    )
+}
+
+/// Its library, if it is not inside of it.
+fn library(program: &Path) -> Option<PathBuf> {
+    let named = std::env::var_os("CVMFS_RUN_LIBRARY").map(PathBuf::from);
+    let directory = program.parent()?;
+    let usual = [directory.join(LIBRARY), directory.join("../lib").join(LIBRARY)];
+    named.into_iter().chain(usual).find(|file| file.is_file()).and_then(|file| fs::canonicalize(file).ok())
+}

@@ -1,0 +1,57 @@
+//! What is kept about an instance: a small JSON file.
+
+use crate::ids::Ids;
+use crate::layer::LayerId;
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The version of the file.
+const FORMAT: u32 = 1;
+const FILE: &str = "instance.json";
+
+/// What an instance consists of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Description {
+    format: u32,
+    /// The operating system's tree.
+    pub(crate) root: PathBuf,
+    /// The layers over it: the first is written to, the others never again.
+    pub(crate) layers: Vec<LayerId>,
+    /// Whose the files in the layers are.
+    pub(crate) ids: Ids,
+    /// It goes when its program ends.
+    pub(crate) ephemeral: bool,
+    /// Seconds since 1970.
+    pub(crate) created: i64,
+}
+
+impl Description {
+    /// An instance without layers.
+    pub(crate) fn new(root: PathBuf, ids: Ids, ephemeral: bool) -> Description {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let created = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        Description { format: FORMAT, root, layers: Vec::new(), ids, ephemeral, created }
+    }
+
+    /// Reads that of the instance in this directory.
+    pub(crate) fn read(instance: &Path) -> Result<Description> {
+        let path = instance.join(FILE);
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let description: Description = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        if description.format != FORMAT || description.layers.is_empty() {
+            bail!("{} was not written by this version of cernvm-fork", path.display());
+        }
+        Ok(description)
+    }
+
+    /// Puts this one in the place of the one before.
+    pub(crate) fn write(&self, instance: &Path) -> Result<()> {
+        let (path, new) = (instance.join(FILE), instance.join(".instance.json"));
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        written.with_context(|| format!("writing {}", path.display()))
+    }
+}

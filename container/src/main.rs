@@ -1,0 +1,111 @@
+//! `cernvm-fork`: isolated environments for ordinary users.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`arguments`] | the command line |
+//! | [`child`] | a process in namespaces of its own |
+//! | [`commit`] | what an instance changed, as an archive |
+//! | [`cvmfs`] | how repositories come to be seen inside |
+//! | [`description`] | what is kept about an instance |
+//! | [`ids`] | who the users inside are outside |
+//! | [`layer`] | what an instance wrote |
+//! | [`list`] | which instances there are |
+//! | [`name`] | what an instance may be called |
+//! | [`probe`] | what this node allows |
+//! | [`remove`] | deleting trees |
+//! | [`run`] | starting an instance, from outside |
+//! | [`sandbox`] | what its process does inside |
+//! | [`say`](mod@say) | what the user is told |
+//! | [`store`] | the directory of all instances |
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod arguments;
+mod child;
+mod commit;
+mod cvmfs;
+mod description;
+mod ids;
+mod layer;
+mod list;
+mod name;
+mod probe;
+mod remove;
+mod run;
+mod sandbox;
+mod say;
+mod store;
+
+use anyhow::Result;
+use arguments::{Arguments, Command};
+use child::OWN_FAILURE;
+use clap::{CommandFactory as _, Parser as _};
+use cvmfs_command::output::{Output, described, is_broken_pipe};
+use name::Name;
+use say::say;
+use std::path::Path;
+use std::process::ExitCode;
+use store::Store;
+
+fn main() -> ExitCode {
+    close_inherited();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            // Help and version come this way, too, and are no failure.
+            let code = if usage.use_stderr() { OWN_FAILURE } else { 0 };
+            let _ = usage.print();
+            return ExitCode::from(code);
+        }
+    };
+    match carry_out(arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say!("{}", described(&error));
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+/// What a caller forgot to close is not for the instance.
+fn close_inherited() {
+    // SAFETY: nothing in this process has opened anything yet.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+}
+
+fn carry_out(arguments: Arguments) -> Result<u8> {
+    match arguments.command {
+        Some(Command::Probe { json }) => print(json, probe::run),
+        Some(Command::List { json }) => print(json, list::run),
+        Some(Command::Destroy { names }) => destroy(&names),
+        Some(Command::Commit { name, archive }) => commit::run(&name, &archive),
+        Some(Command::Generate(what)) => cvmfs_command::generate::run(&what, Arguments::command()).map(|()| 0),
+        None => match arguments.start.name.as_slice() {
+            names if arguments.start.destroy => destroy(names),
+            [name] if arguments.start.commit.is_some() => {
+                commit::run(name, arguments.start.commit.as_deref().unwrap_or(Path::new("-")))
+            }
+            _ => run::start(&arguments.start),
+        },
+    }
+}
+
+fn print(json: bool, what: impl FnOnce(&mut Output) -> Result<()>) -> Result<u8> {
+    let mut out = Output::new(json, false);
+    what(&mut out)?;
+    out.finish()?;
+    Ok(0)
+}
+
+fn destroy(names: &[Name]) -> Result<u8> {
+    let store = Store::open()?;
+    let locked = store.lock()?;
+    for name in names {
+        locked.destroy(name)?;
+    }
+    locked.sweep()?;
+    drop(locked);
+    store.delete_gone()?;
+    Ok(0)
+}

@@ -1,0 +1,223 @@
+//! Starting an instance, from outside.
+
+use crate::arguments::{Backend, Start};
+use crate::child;
+use crate::cvmfs;
+use crate::description::Description;
+use crate::ids::Ids;
+use crate::name::Name;
+use crate::probe;
+use crate::sandbox::program::{self, Program};
+use crate::sandbox::root::Layers;
+use crate::sandbox::{ALWAYS, Plan};
+use crate::say::say;
+use crate::store::{Running, Store};
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::{Pid, WaitOptions, kill_process, waitpid};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Starts the instance and waits for its program; gives its exit status.
+pub(crate) fn start(start: &Start) -> Result<u8> {
+    if let Some(why) = start.original.refusal() {
+        bail!("{why}");
+    }
+    if start.backend == Some(Backend::Interposer) {
+        bail!("--backend=interposer is not there yet: this version needs user namespaces; see 'cernvm-fork probe'");
+    }
+    if !start.fast && (start.run.is_some() || !start.arguments.is_empty()) {
+        bail!("a program is run with --fast; without it the operating system's own init decides what runs");
+    }
+    refuse_directories()?;
+    let name = start.name.as_ref().context("no instance was named")?;
+    let backend = match start.backend {
+        Some(backend) => backend,
+        None => probe::best()?,
+    };
+    let provision = cvmfs::provide(start)?;
+    let store = Store::open()?;
+    let (running, description) = open(&store, name, start)?;
+    let binds: Vec<_> = provision.binds.into_iter().chain(start.bind.iter().cloned()).collect();
+    let layers = layers(&store, name, &description)?;
+    let (mut directories, mut files) = (Vec::new(), Vec::new());
+    for bind in binds.iter().filter(|bind| !lies_in_memory(&bind.target)) {
+        let found = fs::metadata(&bind.source).with_context(|| format!("--bind {}", bind.source.display()))?;
+        if found.is_dir() { &mut directories } else { &mut files }.push(bind.target.clone());
+    }
+    layers.make_places(&directories, &files)?;
+    let asked = start.env.iter().filter_map(|variable| {
+        let value = variable.value.clone().map(OsString::from).or_else(|| std::env::var_os(&variable.name));
+        Some((OsString::from(&variable.name), value?))
+    });
+    let more = provision.environment.into_iter().chain(asked).collect();
+    let (program_name, arguments) = program_of(start);
+    let plan = Plan {
+        name: name.as_str().to_owned(),
+        backend,
+        net: start.net(),
+        layers,
+        binds,
+        repositories: provision.mounted,
+        can_set_groups: description.ids.can_set_groups(),
+        program: Program {
+            outside: program_name.as_ref().filter(|_| start.fast).and_then(|name| regular(Path::new(name))),
+            name: program_name,
+            arguments,
+            is_init: !start.fast,
+            shown_by: provision.shown_by,
+            environment: program::environment(name.as_str(), more),
+        },
+    };
+    if start.verbose {
+        say!("backend {}, {} layers over {}", backend.name(), description.layers.len(), description.root.display());
+        say!("{} users inside; written to {}", description.ids.users(), plan.layers.written.display());
+    }
+    let status = supervise(&description.ids, plan);
+    drop(running);
+    if description.ephemeral {
+        store.lock()?.sweep()?;
+        store.delete_gone()?;
+    }
+    status
+}
+
+/// The program, if one is named, and its arguments.
+fn program_of(start: &Start) -> (Option<OsString>, Vec<OsString>) {
+    if !start.fast {
+        return (Some(start.init.clone().into_os_string()), Vec::new());
+    }
+    match (&start.run, start.arguments.split_first()) {
+        (Some(run), _) => (Some(run.clone().into_os_string()), start.arguments.clone()),
+        (None, Some((first, rest))) => (Some(first.clone()), rest.to_vec()),
+        (None, None) => (None, Vec::new()),
+    }
+}
+
+fn regular(path: &Path) -> Option<File> {
+    fs::metadata(path).is_ok_and(|found| found.is_file()).then(|| File::open(path).ok()).flatten()
+}
+
+/// Whether a place inside is made anew in memory at each start.
+fn lies_in_memory(place: &Path) -> bool {
+    ALWAYS.iter().any(|directory| place.starts_with(Path::new("/").join(directory)))
+}
+
+/// Whoever has a descriptor of a directory can go there, whatever root he has.
+fn refuse_directories() -> Result<()> {
+    for number in 0..=2 {
+        if fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|found| found.is_dir()) {
+            bail!("descriptor {number} is a directory, through which programs could leave the instance");
+        }
+    }
+    Ok(())
+}
+
+/// Finds the instance or makes it.
+fn open(store: &Store, name: &Name, start: &Start) -> Result<(Running, Description)> {
+    let locked = store.lock()?;
+    locked.sweep()?;
+    let root = start.root.as_deref().map(tree).transpose()?;
+    let running = match (locked.has(name), start.new) {
+        (true, true) => bail!("there is an instance '{name}' already: destroy it, or start it without --new"),
+        (true, false) => {
+            let known = locked.read(name)?.root;
+            if root.is_some_and(|root| root != known) {
+                bail!("'{name}' is an instance over {}; another tree needs a new instance", known.display());
+            }
+            locked.claim(name)?
+        }
+        (false, true) => {
+            let root = root.context("a new instance needs an operating system's tree: --root DIR")?;
+            let ids = usable_ids()?;
+            check_apart(store, &root)?;
+            locked.make(name, Description::new(root, ids, start.ephemeral))?
+        }
+        (false, false) => {
+            let current = start.current().map_err(anyhow::Error::msg).context("CERNVM_FORK")?;
+            let parent = current.as_ref().with_context(|| {
+                format!("there is no instance '{name}', and no current one: --new makes one, --from NAME stacks it on another")
+            })?;
+            if root.is_some() {
+                bail!("'{name}' gets the tree of '{parent}'; --root is for --new");
+            }
+            locked.fork(name, parent, start.ephemeral)?
+        }
+    };
+    Ok((running, locked.read(name)?))
+}
+
+fn tree(path: &Path) -> Result<PathBuf> {
+    let root = fs::canonicalize(path).with_context(|| format!("--root {}", path.display()))?;
+    if !root.is_dir() || root.to_str().is_none() {
+        bail!("--root {} must be a directory whose name is UTF-8 text", root.display());
+    }
+    Ok(root)
+}
+
+/// A layer cannot lie in the tree over which it is laid.
+fn check_apart(store: &Store, root: &Path) -> Result<()> {
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    if store.base().starts_with(root) && device(store.base()) == device(root) {
+        bail!(
+            "instances are kept in {}, which lies in the tree {} itself: the kernel lays no layer over what contains it. \
+             Let XDG_STATE_HOME name a directory of another file system, or use another tree",
+            store.base().display(),
+            root.display()
+        );
+    }
+    Ok(())
+}
+
+/// The users there can be here; only the caller where the node's programs for more do not work.
+fn usable_ids() -> Result<Ids> {
+    let best = Ids::best()?;
+    match child::start(&best, 0, || Ok(0)).and_then(child::end_of) {
+        Err(error) if best.has_others() && !rustix::process::getuid().is_root() => {
+            say!("only your own user is there inside: {error:#}");
+            Ok(Ids::own())
+        }
+        tried => tried.map(|_| best),
+    }
+}
+
+fn layers(store: &Store, name: &Name, description: &Description) -> Result<Layers> {
+    let directory = store.layers();
+    let (written, below) = description.layers.split_first().context("an instance without a layer")?;
+    let read = below.iter().map(|layer| layer.files(&directory)).chain([description.root.clone()]).collect();
+    let instance = store.instance(name);
+    let (written, work) = (written.files(&directory), written.work(&directory));
+    Ok(Layers { place: instance.join("root"), written, work, read, places: instance.join("places") })
+}
+
+/// Runs the plan in a child: signals go there, its exit status comes back.
+fn supervise(ids: &Ids, plan: Plan) -> Result<u8> {
+    use Signal::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+    let mut signals = SigSet::empty();
+    signals.extend([SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH]);
+    // From before there is a child, so that none is lost: it inherits the mask.
+    signals.thread_block().context("blocking signals")?;
+    let news = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).context("waiting for signals")?;
+    let child = child::start(ids, plan.namespaces(), || plan.carry_out())?;
+    loop {
+        if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).context("waiting for the instance")? {
+            return Ok(child::code(status));
+        }
+        if let Ok(Some(signal)) = news.read_signal() {
+            // What the terminal sends, everybody on it gets by himself.
+            if signal.ssi_signo != libc::SIGCHLD.cast_unsigned() && signal.ssi_code <= 0 {
+                pass_on(child, signal.ssi_signo);
+            }
+        }
+    }
+}
+
+fn pass_on(child: Pid, number: u32) {
+    let number = i32::try_from(number).unwrap_or(0);
+    if let Some(signal) = rustix::process::Signal::from_named_raw(number) {
+        let _ = kill_process(child, signal);
+    }
+}
