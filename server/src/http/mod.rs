@@ -1,6 +1,7 @@
 //! What every HTTP service here does: listen, bound connections and idleness, let replies under way end.
 
 mod listener;
+pub mod tls;
 
 pub use listener::{Limits, Listener};
 

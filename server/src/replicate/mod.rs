@@ -5,10 +5,12 @@
 //! is there, and a mirror that was interrupted goes on where it was. Then history, certificate, meta information and
 //! reflog; then the whitelist, and last the manifest.
 
+mod follow;
 mod objects;
 mod partial;
 mod source;
 
+pub use follow::Follower;
 pub use partial::Selection;
 pub use source::Source;
 

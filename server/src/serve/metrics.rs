@@ -17,6 +17,7 @@ pub(super) enum Kind {
     Object,
     Letter,
     Geo,
+    Announcements,
     Other,
 }
 
@@ -26,6 +27,7 @@ impl Kind {
             Kind::Object => "object",
             Kind::Letter => "letter",
             Kind::Geo => "geo",
+            Kind::Announcements => "announcements",
             Kind::Other => "other",
         }
     }

@@ -1,7 +1,9 @@
 //! Repositories over HTTP, for small sites, tests and machines without a web server.
 //!
-//! What is not named here is not served: objects, the letters of a repository, the Geo API, the list of repositories, metrics.
+//! What is not named here is not served: objects, the letters of a repository, announcements, the Geo API, the list of
+//! repositories, metrics.
 
+pub mod announce;
 mod files;
 mod geo;
 mod info;
@@ -10,6 +12,7 @@ mod places;
 mod reply;
 
 use crate::http::{Body, Limits, Listener};
+use announce::Announcements;
 use anyhow::Result;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
@@ -44,6 +47,7 @@ struct Site {
     repositories: files::Repositories,
     places: Option<Arc<Places>>,
     metrics: Metrics,
+    announcements: Announcements,
 }
 
 impl Server {
@@ -52,7 +56,8 @@ impl Server {
         let repositories = files::Repositories::new(&settings.directory)?;
         let places = settings.geo_database.as_deref().map(Places::open).transpose()?.map(Arc::new);
         let listener = Listener::bind(settings.listen, settings.limits).await?;
-        let site = Arc::new(Site { repositories, places, metrics: Metrics::new(listener.open()) });
+        let (metrics, announcements) = (Metrics::new(listener.open()), Announcements::new());
+        let site = Arc::new(Site { repositories, places, metrics, announcements });
         Ok(Server { listener, site })
     }
 
@@ -74,6 +79,11 @@ impl Server {
     /// Answers until `stop` is done; what is under way then may end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Server { listener, site } = self;
+        let announcing = Arc::clone(&site);
+        let stop = async move {
+            stop.await;
+            announcing.announcements.stop();
+        };
         listener.run(stop, move |peer, request| answer(Arc::clone(&site), peer, request)).await;
     }
 }
@@ -107,6 +117,9 @@ async fn route(
     let Some(directory) = site.repositories.find(fqrn) else {
         return (Kind::Other, reply::status(StatusCode::NOT_FOUND));
     };
+    if rest == announce::PATH {
+        return (Kind::Announcements, site.announcements.answer(&directory, request.method()));
+    }
     match rest.strip_prefix("api/v1.0/geo/") {
         Some(question) => {
             let reply = geo::answer(site.places.as_ref(), question, peer, request.headers()).await;

@@ -6,11 +6,9 @@ use libcvmfs::transport::Backoff;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 use url::Url;
 
@@ -109,7 +107,7 @@ impl Exchange {
             .max_idle_connections(IDLE_CONNECTIONS)
             .max_idle_connections_per_host(IDLE_CONNECTIONS);
         if is_https {
-            settings = settings.tls_config(tls());
+            settings = settings.tls_config(crate::http::tls::tls());
         } else {
             settings = settings.proxy(None);
         }
@@ -226,17 +224,6 @@ impl Default for Patience {
     fn default() -> Patience {
         Patience { tries: 0, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT), random: fastrand::Rng::new() }
     }
-}
-
-/// The certificates of the system.
-fn tls() -> TlsConfig {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        log::warn!("certificates of the system: {error}");
-    }
-    let roots = found.certs.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    TlsConfig::builder().root_certs(RootCerts::from(roots)).unversioned_rustls_crypto_provider(provider).build()
 }
 
 /// A part of a file, without the file's own position: other parts may be read at the same time.
