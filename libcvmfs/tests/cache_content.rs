@@ -358,8 +358,8 @@ fn the_quota_is_kept_and_the_least_recently_used_go_first() {
     assert_eq!(bytes, content(2, 10_000));
     drop((young, pinned));
 
-    let big =
-        cache.fetch::<io::Error>(&Key::Assembled([7; 32]), Expected::default(), |t| t.write_all(&content(30, 150_000)));
+    let big = content(30, 150_000);
+    let big = cache.fetch::<io::Error>(&key_of(&big), Expected::default(), |t| t.write_all(&big));
     assert!(matches!(big, Err(FetchError::Cache(CacheError::TooLarge { limit: 100_000, .. }))), "{big:?}");
     for n in 200..300 {
         put(&cache, &content(n, 9_000));
@@ -367,6 +367,27 @@ fn the_quota_is_kept_and_the_least_recently_used_go_first() {
     }
     assert_eq!(cache.wipe().unwrap().remaining_bytes, 0);
     assert_eq!(cache.status().unwrap().used.files, 0);
+}
+
+/// What is made of chunks can be read whatever the quota, as by a client that reads chunk by chunk.
+#[test]
+fn a_file_of_chunks_may_be_larger_than_the_quota_while_it_is_used() {
+    let (_home, path) = closed_directory();
+    let cache = Cache::open(&Settings { quota_limit_bytes: Some(200_000), ..settings(&path) }).unwrap();
+    let small: Vec<Key> = (0..10).map(|n| put(&cache, &content(n, 10_000))).collect();
+    let key = Key::Assembled([7; 32]);
+    let large = content(30, 500_000);
+    let expected = Expected { pin: true, ..Expected::size(500_000) };
+    let pinned = cache.fetch::<io::Error>(&key, expected, |t| t.write_all(&large)).unwrap();
+    assert_eq!(std::fs::read(&pinned.path).unwrap(), large);
+    assert!(small.iter().all(|key| cache.find(key, None).unwrap().is_none()), "everything else made room");
+    let other = put(&cache, &content(40, 10_000));
+    assert!(cache.find(&key, None).unwrap().is_some(), "it is in use");
+    assert!(cache.find(&other, None).unwrap().is_some());
+    drop(pinned);
+    cache.trim(100_000).unwrap();
+    assert!(cache.find(&key, None).unwrap().is_none(), "and goes with the next cleanup");
+    assert!(cache.status().unwrap().used.bytes <= 200_000);
 }
 
 #[test]

@@ -70,16 +70,32 @@ pub(super) struct Entry {
 }
 
 impl Cache {
-    /// The most one object may take.
-    pub(super) fn largest_object(&self) -> u64 {
+    /// The most that what has this key may take.
+    pub(super) fn largest(&self, key: &Key) -> u64 {
+        match key {
+            // Whoever does without putting it together reads a file of any size chunk by chunk.
+            Key::Assembled(_) => u64::MAX,
+            Key::Object(_) | Key::Index(_) => self.half(),
+        }
+    }
+
+    /// What a cleanup leaves room for.
+    fn half(&self) -> u64 {
         self.quota().map_or(u64::MAX, |limit| limit - limit / 2)
     }
 
     /// Before a download: refuses what can never fit, makes room for what is large.
     pub(super) fn prepare_for(&self, key: &Key, size: Option<u64>) -> Result<(), CacheError> {
         let Some(size) = size else { return Ok(()) };
-        if size > self.largest_object() {
-            return Err(CacheError::TooLarge { key: *key, size, limit: self.largest_object() });
+        let limit = self.largest(key);
+        if size > limit {
+            return Err(CacheError::TooLarge { key: *key, size, limit });
+        }
+        if size > self.half() {
+            warn!(
+                "{}: a file of {size} bytes, more than half of the quota: the cache may be larger than its limit while it is used",
+                self.top.objects.path().display()
+            );
         }
         if size < LARGE {
             return Ok(());
@@ -113,7 +129,7 @@ impl Cache {
         if self.futile_cleanup.lock().is_some_and(|last| last.elapsed() < FUTILE) {
             return Ok(());
         }
-        let threshold = if over_limit { limit / 2 } else { used };
+        let threshold = if over_limit { (limit / 2).min(limit.saturating_sub(incoming)) } else { used };
         let target = threshold.min(used.saturating_sub(deficit));
         let trimmed = self.trim(target)?;
         if trimmed.remaining_bytes > target {

@@ -215,7 +215,7 @@ impl<'a> Transaction<'a> {
 
 impl Write for Transaction<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let limit = self.cache.largest_object();
+        let limit = self.cache.largest(&self.key);
         if self.written + bytes.len() as u64 > limit {
             let size = self.written + bytes.len() as u64;
             return Err(self.refuse(CacheError::TooLarge { key: self.key, size, limit }, Errno::NOSPC.into()));

@@ -36,7 +36,7 @@ cmake_builds() {
     of_tree ninja -C "$W/build" | grep -c Building
     (cd "$W/build" && of_tree ctest 2>&1 | grep -E 'tests passed|Passed' | sed 's/ *[0-9.]* sec//')
     "$W/build/main" "$R/opt/project/src/main.c"
-    of_tree cmake -S "$R/opt/project" -B "$W/make" -G 'Unix Makefiles' >/dev/null && make -s -j4 -C "$W/make" | sort | tail -n 1
+    of_tree cmake -S "$R/opt/project" -B "$W/make" -G 'Unix Makefiles' >/dev/null && make -s -j4 -C "$W/make" | grep -oE 'Linking .*' | sort
     of_tree ninja -C "$W/build" | tail -n 1
 }
 
@@ -150,7 +150,7 @@ shell_features() {
 
 editors_and_pagers() {
     vim.tiny -u NONE -es -R -c '%print' -c 'q!' "$R/opt/project/src/main.c"; ed -s "$R/opt/project/src/main.c" <<<$',p\nq\n'
-    less -F "$R/opt/project/src/main.c" </dev/null | cat; file -b "$R/opt/test.db" "$R/usr/bin/xz" "$R/opt/project/src/main.c" | cut -c 1-60
+    less -F "$R/opt/project/src/main.c" </dev/null | cat; file -b "$R/opt/test.db" "$R/usr/bin/gzip" "$R/opt/project/src/main.c" | cut -c 1-60
     head -c 8 "$R/opt/test.db" | od -c | head -n 1; of_tree file "$R/opt/origin/bin/script" | cut -d : -f 2
 }
 
