@@ -53,7 +53,8 @@ impl Squid {
         );
         std::fs::write(dir.path().join("squid.conf"), config).unwrap();
         let mut child = Command::new(binary)
-            .args(["-N", "-f", dir.path().join("squid.conf").to_str().unwrap()])
+            // Others on this machine, and what a killed one left, have other names in shared memory.
+            .args(["-N", "-n", &format!("port{port}"), "-f", dir.path().join("squid.conf").to_str().unwrap()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
