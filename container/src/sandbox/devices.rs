@@ -34,7 +34,9 @@ pub(crate) fn gather() -> Result<Devices> {
     }
     // The terminal that the instance was started on has no name among the instance's own.
     if std::io::stdin().is_terminal()
-        && let Ok(console) = mounts::copy("/proc/self/fd/0")
+        // By its path: what is open was opened in the host's mounts, from which nothing can be taken any more.
+        && let Ok(terminal) = fs::read_link("/proc/self/fd/0")
+        && let Ok(console) = mounts::copy(terminal)
     {
         shown.push(("console", console));
     }
