@@ -1,9 +1,11 @@
 //! Publishing a tree of 40 000 files, the first time and again with one in a hundred changed, beside `tar` through zlib with
-//! the same number of threads. Then a mirror is made of it over loopback, beside a copy of the files by `cp`.
+//! the same number of threads. Then a mirror is made of it over loopback, beside a copy of the files by `cp` and one by
+//! `curl`, which verifies nothing.
 //!
 //! `cargo bench -p cvmfs-server --bench publish [-- FILES [DIRECTORY]]`
 
 use flate2::{Compress, Compression, FlushCompress};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -153,6 +155,28 @@ fn copied(dir: &Path) -> Outcome<()> {
     }
 }
 
+/// Everything that a mirror needs, fetched by `curl` over as many connections, and on the disk; nothing is looked at.
+fn fetched(dir: &Path, url: &str) -> Outcome<()> {
+    let (storage, to) = (dir.join("storage"), dir.join("fetched"));
+    let mut list = String::new();
+    for prefix in std::fs::read_dir(storage.join("data"))? {
+        for object in std::fs::read_dir(prefix?.path())? {
+            let path = object?.path();
+            let name = path.strip_prefix(&storage)?.display().to_string();
+            writeln!(list, "url = \"{}/{name}\"\noutput = \"{}/{name}\"", url.replace("@fqrn@", FQRN), to.display())?;
+        }
+    }
+    let file = dir.join("list");
+    std::fs::write(&file, list)?;
+    let mut curl = Command::new("curl");
+    let got = curl.args(["-Z", "--parallel-max", "16", "-s", "-f", "--create-dirs", "-K"]).arg(&file).status()?;
+    let synced = Command::new("sync").arg("-f").arg(&to).status()?;
+    match got.success() && synced.success() {
+        true => Ok(()),
+        false => Err("curl failed".into()),
+    }
+}
+
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let files = arguments.first().map_or(Ok(40_000), |text| text.parse())?;
@@ -182,8 +206,9 @@ fn main() -> Outcome<()> {
     println!("peak {} MiB", peak());
     let base = timed("cp -r and sync", &|| copied(dir.path()))?;
     let (_serving, url) = serve(&dir.path().join("storage"))?;
-    let mirror = timed("replicate over loopback", &|| replicate(dir.path(), &url))?;
-    println!("ratio {:.2}", mirror / base);
+    let plain = timed("curl over loopback, 16 connections", &|| fetched(dir.path(), &url))?;
+    let mirror = timed("replicate over loopback, 16 connections", &|| replicate(dir.path(), &url))?;
+    println!("ratio {:.2} to cp, {:.2} to curl", mirror / base, mirror / plain);
     timed("replicate again, nothing changed", &|| replicate(dir.path(), &url))?;
     Ok(())
 }
