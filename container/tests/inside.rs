@@ -235,10 +235,9 @@ fn the_terminal() {
             .env("SHELL", "/bin/sh");
         let mut terminal = terminal.spawn().unwrap();
         let mut keyboard = terminal.stdin.take().unwrap();
-        let mut lines =
-            BufReader::new(terminal.stdout.take().unwrap()).lines().map(|line| line.unwrap().trim().to_owned());
+        let lines = BufReader::new(terminal.stdout.take().unwrap()).lines().map(|line| line.unwrap().trim().to_owned());
         let mut said = Vec::new();
-        while let Some(line) = lines.next() {
+        for line in lines {
             if line == "ready" {
                 keyboard.write_all(keys.as_bytes()).unwrap();
                 keyboard.flush().unwrap();
