@@ -64,7 +64,7 @@ pub(crate) enum Command {
         #[arg(required = true)]
         names: Vec<Name>,
     },
-    /// Write what an instance changed as a tar archive, in the form of a container image's layer
+    /// Write what an instance changed as a tar archive, for 'cvmfs-server publish --layer --into /'
     Commit {
         /// The instance; it must not run
         name: Name,

@@ -5,31 +5,16 @@
 
 mod common;
 
-use common::{User, output, text};
+use common::{User, built, text};
 use cvmfs_tests::forge::Forge;
 use cvmfs_tests::server::WebRoot;
 use cvmfs_tests::tools::{is_root, skip};
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const FQRN: &str = "fork.test.example";
-
-/// `cvmfs-run` as it was built with the workspace; it is built now if it was not.
-fn cvmfs_run() -> PathBuf {
-    let profile = Path::new(env!("CARGO_BIN_EXE_cernvm-fork")).parent().unwrap();
-    let program = profile.join("cvmfs-run");
-    if !program.exists() {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package", "cvmfs-run", "--target-dir"]).arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        output(&mut cargo);
-    }
-    program
-}
 
 /// Copies the libraries that a program needs into the tree, where the loader looks for them.
 fn add_libraries(tree: &Path, program: &Path) {
@@ -45,7 +30,7 @@ fn add_libraries(tree: &Path, program: &Path) {
 #[test]
 fn instances_share_one_cache() {
     let Some(user) = User::new() else { return };
-    let program = cvmfs_run();
+    let program = built("cvmfs-run");
     fs::copy(&program, user.home.path().join("bin/cvmfs-run")).unwrap();
     add_libraries(&user.tree(), &program);
     let web = tempfile::tempdir().unwrap();

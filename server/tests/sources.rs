@@ -255,6 +255,33 @@ fn large_catalogs_are_divided_and_put_together_again() {
 }
 
 #[test]
+fn an_archive_takes_away_only_as_a_layer() {
+    let repository = Published::new(&[]);
+    let tree = repository.dir.path().join("tree");
+    for directory in ["gone", "cleared", "kept"] {
+        fs::create_dir_all(tree.join(directory)).unwrap();
+        fs::write(tree.join(directory).join("file"), directory).unwrap();
+    }
+    repository.publish(&[text(&tree)]);
+    let mut archive = Builder::new(Vec::new());
+    for name in [".wh.gone", "cleared/.wh..wh..opq", "cleared/new", ".wh.never-there"] {
+        add(&mut archive, name, EntryType::Regular, b"");
+    }
+    let layer = repository.dir.path().join("layer.tar");
+    fs::write(&layer, archive.into_inner().unwrap()).unwrap();
+    let list = |path: &str| {
+        let mut names = repository.mount().client().list(path).unwrap();
+        names.sort();
+        names
+    };
+    repository.publish(&[text(&layer), "--layer", "--into", "/"]);
+    assert_eq!((list("/"), list("/cleared")), (vec!["cleared".into(), "kept".into()], vec!["new".into()]));
+    repository.publish(&[text(&layer), "--into", "/"]);
+    assert_eq!(list("/"), [".wh.gone", ".wh.never-there", "cleared", "kept"]);
+    assert!(repository.fails("publish", &[text(&layer), "--layer"]).contains("--into"));
+}
+
+#[test]
 fn grafts_and_external_files_are_described_not_stored() {
     let repository = Published::new(&[]);
     let tree = repository.dir.path().join("tree");

@@ -162,3 +162,18 @@ pub(crate) fn script(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
+
+/// Another program of this project as it was built with the workspace; it is built now if it was not.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let profile = Path::new(env!("CARGO_BIN_EXE_cernvm-fork")).parent().unwrap();
+    let program = profile.join(name);
+    if !program.exists() {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package", name, "--target-dir"]).arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        output(&mut cargo);
+    }
+    program
+}

@@ -34,6 +34,9 @@ pub struct PublishArgs {
     /// Put the sources on top of this directory of the repository; the rest stays
     #[arg(long, value_name = "PATH")]
     into: Option<PathBuf>,
+    /// Archives are layers of container images, or what 'cernvm-fork commit' wrote: `.wh.NAME` in them takes NAME away
+    #[arg(long, requires = "into")]
+    layer: bool,
     /// Let what the sources lack go from the directory of --into
     #[arg(long)]
     replace: bool,
@@ -173,6 +176,7 @@ impl PublishArgs {
         let reading = Reading {
             owners: self.owner_map.as_deref().map(Owners::parse).transpose()?.unwrap_or_default(),
             skip_unreadable: self.skip_unreadable,
+            layers: self.layer,
         };
         let on_top = self.into.is_some() || !self.delete.is_empty();
         if self.sources.is_empty() && self.delete.is_empty() && self.tag.is_none() && !self.force {

@@ -147,7 +147,7 @@ impl Workshop {
         let repository = self.repository(&lease.repository)?;
         let what = format!("publish {} for {}", lease.path, lease.group);
         let _lock = self.lock(&repository, &what, PATIENCE, off)?;
-        let reading = Reading { owners: self.owners.clone(), skip_unreadable: false };
+        let reading = Reading { owners: self.owners.clone(), skip_unreadable: false, layers: false };
         let archive = Archive::new(ARCHIVE, Guarded { file: open()?, off }, reading);
         let mut work = publish::Order {
             sources: vec![Box::new(archive)],

@@ -26,7 +26,7 @@ pub struct Archive<R> {
 impl<R: Read> Archive<R> {
     /// The archive that `reader` yields; `name` is for messages.
     pub fn new(name: impl Into<String>, reader: R, reading: Reading) -> Archive<R> {
-        Archive { name: name.into(), reader: Some(reader), reading, layer: false }
+        Archive { name: name.into(), reader: Some(reader), layer: reading.layers, reading }
     }
 
     /// The same as a layer of a container image, whose whiteouts remove what lower layers have.

@@ -31,6 +31,8 @@ pub struct Reading {
     pub owners: Owners,
     /// What cannot be read is left out instead of ending everything.
     pub skip_unreadable: bool,
+    /// Archives are layers of container images: whiteouts in them remove what is there.
+    pub layers: bool,
 }
 
 /// Opens the source that a command line names: a directory, an image, an archive, or an archive from the standard input (`-`).
