@@ -138,8 +138,8 @@ pub(crate) struct Start {
     pub(crate) init: PathBuf,
 
     /// Set an official parameter, such as CVMFS_HTTP_PROXY, for repositories that the host has not mounted
-    #[arg(short = 'o', value_name = "KEY=VALUE")]
-    pub(crate) options: Vec<String>,
+    #[arg(short = 'o', value_name = "KEY=VALUE", requires = "cvmfs", value_parser = parameter)]
+    pub(crate) options: Vec<(String, String)>,
 
     /// Tell what is done
     #[arg(short, long)]
@@ -276,6 +276,10 @@ impl FromStr for Variable {
         }
         Ok(Variable { name: name.to_owned(), value })
     }
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    libcvmfs::config::Sources::option(text).map_err(|error| error.to_string())
 }
 
 fn repository(text: &str) -> Result<Fqrn, String> {

@@ -71,8 +71,7 @@ fn mounts() -> impl Iterator<Item = (String, String)> {
 /// Brings `cvmfs-run` in, with the cache and the parameters of the host.
 fn serve(start: &Start, provision: &mut Provision) -> Result<()> {
     let program = program()?;
-    let parsed = start.options.iter().map(|text| Sources::option(text).map_err(anyhow::Error::from));
-    let options = parsed.collect::<Result<Vec<_>>>()?;
+    let options = start.options.clone();
     let base = Loader::new(Sources::system(options.clone())).common()?.cache_base()?;
     fs::create_dir_all(&base).with_context(|| format!("making the cache {}", base.display()))?;
     let base = fs::canonicalize(&base).with_context(|| format!("finding the cache {}", base.display()))?;

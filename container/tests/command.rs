@@ -6,6 +6,7 @@
 mod common;
 
 use common::{User, complaint, output, text};
+use cvmfs_tests::tools::is_root;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -143,6 +144,29 @@ fn probe_explains() {
     );
     let said = complaint(user.command("unshare").args(["--user", "--map-root-user", "sh", "-c", &script]), 125);
     assert!(said.contains("cernvm-fork probe"), "{said}");
+}
+
+/// "Without the option it is `namespaces`, or `userns` where the node refuses a `/proc` of its own."
+#[test]
+fn where_proc_is_hidden_the_other_back_end_is_used() {
+    let Some(user) = User::new() else { return };
+    // As container engines do it.
+    let hidden = |command: &Command| {
+        let mut whole = Command::new("unshare");
+        whole.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
+        whole.args(["sh", "-ec", "mount -t tmpfs none /proc/irq; exec \"$@\"", "sh"]);
+        whole.arg(command.get_program()).args(command.get_args()).current_dir("/");
+        whole.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        whole
+    };
+    let said = text(&mut hidden(&user.fork(&["probe"])));
+    assert!(said.contains("no   process namespace") && said.contains("--backend=userns."), "{said}");
+    let looks = "echo $$; cat /usr/share/kept; echo x > /x";
+    let said = text(&mut hidden(&user.new_instance("x", &["--", "sh", "-ec", looks])));
+    assert!(said.ends_with("\nkept\n") && !said.starts_with("2\n"), "{said}");
+    let said = complaint(&mut hidden(&user.fork(&["x", "--fast", "--backend=namespaces", "--", "true"])), 125);
+    assert!(said.contains("--backend=userns"), "{said}");
+    assert_eq!(user.sh("x", "cat /x"), "x\n");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn instances_share_one_cache() {
     let (code, out, said) = run("a", &[&exe, "--", "one"]);
     assert_eq!((code, out.as_str()), (Some(4), "one\n/cvmfs/fork.test.example/bin/exe\n"), "{said}");
     // Another instance, at another time: only what is new is asked for.
-    let (code, out, said) = run("b", &[&exe, "--", "two"]);
+    let (code, out, said) = run("b", &["--backend=userns", &exe, "--", "two"]);
     assert_eq!((code, out.as_str()), (Some(4), "two\n/cvmfs/fork.test.example/bin/exe\n"), "{said}");
     let mut asked: HashMap<String, usize> = HashMap::new();
     for path in server.paths().into_iter().filter(|path| path.contains("/data/")) {
@@ -108,4 +108,6 @@ fn without_cvmfs_run_it_says_so() {
     let said = user.refused(&["x", "--new", "--fast", "--root", "/usr", &format!("--cvmfs={FQRN}"), "--", "true"]);
     assert!(said.contains("neither beside cernvm-fork nor in PATH"), "{said}");
     assert!(user.refused(&["x", "--cvmfs=../x", "--new", "--fast"]).contains("../x"));
+    assert!(user.refused(&["x", "--new", "--fast", "-o", "lxc.utsname=x"]).contains("--cvmfs"));
+    assert!(user.refused(&["x", "--new", "--fast", &format!("--cvmfs={FQRN}"), "-o", "nonsense"]).contains("nonsense"));
 }
