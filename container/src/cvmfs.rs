@@ -1,6 +1,7 @@
 //! How repositories come to be seen inside: the host's mounts are shown, or the program is started through `cvmfs-run`.
 
 use crate::arguments::{Bind, Start};
+use crate::mounted;
 use crate::sandbox::program::private;
 use crate::say::say;
 use anyhow::{Context as _, Result};
@@ -49,23 +50,13 @@ pub(crate) fn provide(start: &Start) -> Result<Provision> {
 
 /// Whether the host has this repository mounted, also if it does so on touch.
 fn host_has(fqrn: &Fqrn) -> bool {
-    let place = format!("/cvmfs/{fqrn}");
+    let place = Path::new("/cvmfs").join(fqrn.as_str());
     let _ = fs::read_dir(&place).map(|mut entries| entries.next());
-    mounts().any(|(mounted, kind)| mounted == place && kind != "autofs")
+    mounted::all().iter().any(|mounted| mounted.place == place && mounted.kind != "autofs")
 }
 
 fn is_automounted() -> bool {
-    mounts().any(|(mounted, kind)| mounted == "/cvmfs" && kind == "autofs")
-}
-
-/// Where something is mounted, and of which type.
-fn mounts() -> impl Iterator<Item = (String, String)> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let parsed = |line: &str| {
-        let (place, kind) = line.split_once(" - ")?;
-        Some((place.split(' ').nth(4)?.to_owned(), kind.split(' ').next()?.to_owned()))
-    };
-    text.lines().filter_map(parsed).collect::<Vec<_>>().into_iter()
+    mounted::all().iter().any(|mounted| mounted.place == Path::new("/cvmfs") && mounted.kind == "autofs")
 }
 
 /// Brings `cvmfs-run` in, with the cache and the parameters of the host.

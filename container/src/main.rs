@@ -10,6 +10,7 @@
 //! | [`ids`] | who the users inside are outside |
 //! | [`layer`] | what an instance wrote |
 //! | [`list`] | which instances there are |
+//! | [`mounted`] | what the host has mounted |
 //! | [`name`] | what an instance may be called |
 //! | [`probe`] | what this node allows |
 //! | [`remove`] | deleting trees |
@@ -28,6 +29,7 @@ mod description;
 mod ids;
 mod layer;
 mod list;
+mod mounted;
 mod name;
 mod probe;
 mod remove;

@@ -5,6 +5,7 @@ use crate::child;
 use crate::cvmfs;
 use crate::description::Description;
 use crate::ids::Ids;
+use crate::mounted;
 use crate::name::Name;
 use crate::probe;
 use crate::sandbox::program::{self, Program};
@@ -42,6 +43,7 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
     let store = Store::open()?;
     let (running, description) = open(&store, name, start)?;
     let binds: Vec<_> = provision.binds.into_iter().chain(start.bind.iter().cloned()).collect();
+    check_whole(&description.root)?;
     let layers = layers(&store, name, &description)?;
     let (mut directories, mut files) = (Vec::new(), Vec::new());
     for bind in binds.iter().filter(|bind| !lies_in_memory(&bind.target)) {
@@ -134,6 +136,7 @@ fn open(store: &Store, name: &Name, start: &Start) -> Result<(Running, Descripti
             let root = root.context("a new instance needs an operating system's tree: --root DIR")?;
             let ids = usable_ids()?;
             check_apart(store, &root)?;
+            check_whole(&root)?;
             locked.make(name, Description::new(root, ids, start.ephemeral))?
         }
         (false, false) => {
@@ -166,6 +169,19 @@ fn check_apart(store: &Store, root: &Path) -> Result<()> {
             "instances are kept in {}, which lies in the tree {} itself: the kernel lays no layer over what contains it. \
              Let XDG_STATE_HOME name a directory of another file system, or use another tree",
             store.base().display(),
+            root.display()
+        );
+    }
+    Ok(())
+}
+
+/// The kernel shows an ordinary user no directory without what is mounted upon its parts.
+fn check_whole(root: &Path) -> Result<()> {
+    if let Some(place) = mounted::below(root) {
+        bail!(
+            "{} is mounted below the tree {}: the kernel takes only a tree without mounts below it for an ordinary user's \
+             layers. Use a copy, or a directory below it",
+            place.display(),
             root.display()
         );
     }

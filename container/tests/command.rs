@@ -104,6 +104,25 @@ fn the_tree_that_holds_the_instances_is_refused() {
     assert_eq!(text(&mut user.fork(&["list"])), "");
 }
 
+/// "Nothing may be mounted below it: the kernel takes no such tree from an ordinary user."
+#[test]
+fn a_tree_with_mounts_below_it_is_refused() {
+    let Some(user) = User::new() else { return };
+    let said = user.refused(&["x", "--new", "--fast", "--root", "/", "--", "true"]);
+    assert!(said.contains("XDG_STATE_HOME") || said.contains("mounted below"), "{said}");
+    user.made("x", "true");
+    let mounts = format!("mount -t tmpfs none {}/usr/share; exec \"$@\"", user.tree().display());
+    for command in [user.fork(&["x", "--fast", "--", "true"]), user.new_instance("y", &["--", "true"])] {
+        let mut whole = Command::new("unshare");
+        whole.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
+        whole.args(["sh", "-ec", &mounts, "sh"]).arg(command.get_program()).args(command.get_args()).current_dir("/");
+        whole.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let said = complaint(&mut whole, 125);
+        assert!(said.contains("usr/share is mounted below the tree"), "{said}");
+    }
+    assert_eq!(text(&mut user.fork(&["list"])).lines().count(), 1);
+}
+
 /// "`cernvm-fork list` tells which instances there are and which of them run, with `--json` as a list of objects."
 #[test]
 fn lists() {
