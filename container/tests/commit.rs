@@ -23,7 +23,7 @@ const THIRD: &str = "rm -r /home; ln -s root /home; rm -r /opt/b; rm -r /var/lib
     mkdir /usr/share/doc; echo again > /usr/share/doc/three";
 
 fn server(user: &User) -> impl Fn(&[&str]) {
-    fs::copy(built("cvmfs-server"), user.home.path().join("bin/cvmfs-server")).unwrap();
+    cvmfs_tests::tools::copy_program(built("cvmfs-server"), user.home.path().join("bin/cvmfs-server"));
     let home = user.home.path().display().to_string();
     let command = move |user: &User, arguments: &[&str]| {
         let mut command = user.command(user.home.path().join("bin/cvmfs-server"));

@@ -21,7 +21,7 @@ fn add_libraries(tree: &Path, program: &Path) {
     for word in text(Command::new("ldd").arg(program)).split_whitespace().filter(|word| word.starts_with('/')) {
         let to = tree.join(word.trim_start_matches('/'));
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(word, to).unwrap();
+        cvmfs_tests::tools::copy_program(word, to);
     }
 }
 
@@ -31,7 +31,7 @@ fn add_libraries(tree: &Path, program: &Path) {
 fn instances_share_one_cache() {
     let Some(user) = User::new() else { return };
     let program = built("cvmfs-run");
-    fs::copy(&program, user.home.path().join("bin/cvmfs-run")).unwrap();
+    cvmfs_tests::tools::copy_program(&program, user.home.path().join("bin/cvmfs-run"));
     add_libraries(&user.tree(), &program);
     let web = tempfile::tempdir().unwrap();
     let forge = Forge::new(FQRN)

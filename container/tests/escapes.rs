@@ -85,7 +85,7 @@ fn the_store_is_closed_to_others() {
 fn set_user_id_programs_gain_nothing() {
     let Some(user) = user() else { return };
     let reads = user.tree().join("bin/reads");
-    fs::copy(user.tree().join("bin/busybox"), &reads).unwrap();
+    cvmfs_tests::tools::copy_program(user.tree().join("bin/busybox"), &reads);
     fs::set_permissions(&reads, fs::Permissions::from_mode(0o4755)).unwrap();
     if is_root() {
         // A file that only root of the host reads, and a program of root's.

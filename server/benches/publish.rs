@@ -169,7 +169,10 @@ fn fetched(dir: &Path, url: &str) -> Outcome<()> {
     let file = dir.join("list");
     std::fs::write(&file, list)?;
     let mut curl = Command::new("curl");
-    let got = curl.args(["-Z", "--parallel-max", "16", "-s", "-f", "--create-dirs", "-K"]).arg(&file).status()?;
+    let got = curl
+        .args(["-Z", "--parallel-max", "16", "-s", "--no-progress-meter", "-f", "--create-dirs", "-K"])
+        .arg(&file)
+        .status()?;
     let synced = Command::new("sync").arg("-f").arg(&to).status()?;
     match got.success() && synced.success() {
         true => Ok(()),

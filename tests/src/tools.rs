@@ -29,6 +29,17 @@ pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
+/// Copies a program that is to be started.
+///
+/// Another process copies: what this one starts meanwhile, in other threads, would have the copy open for writing, and the
+/// kernel starts nothing that is (`ETXTBSY`).
+///
+/// # Panics
+/// When it cannot be copied.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    output(Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()));
+}
+
 /// Says loudly that a test cannot run here, or fails it where [`REQUIRE_TOOLS`] is `1`.
 pub fn skip(reason: &str) {
     assert!(std::env::var(REQUIRE_TOOLS).as_deref() != Ok("1"), "{reason}, and {REQUIRE_TOOLS}=1");

@@ -356,7 +356,7 @@ fn protected_attributes_are_for_the_privileged() {
     };
     open(place.path());
     let program = place.path().join("program");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    cvmfs_tests::tools::copy_program(std::env::current_exe().unwrap(), &program);
     open(&program);
     let small = fixtures::repository("small.test.example");
     let key = place.path().join("key.pub");

@@ -467,7 +467,7 @@ fn somebody_elses_preloaded_cache_is_read_where_it_lies() {
     let before = listing(&preloaded);
     before.iter().for_each(|file| mode(file, 0o644));
     let (program, key, own) = (place.path().join("program"), place.path().join("key.pub"), place.path().join("own"));
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    cvmfs_tests::tools::copy_program(std::env::current_exe().unwrap(), &program);
     std::fs::copy(fixtures::repository("small.test.example").public_key, &key).unwrap();
     std::fs::create_dir(&own).unwrap();
     mode(&program, 0o755);

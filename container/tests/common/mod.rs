@@ -29,7 +29,7 @@ impl User {
         for directory in ["bin", "etc", "home", "root", "usr/bin", "usr/share/doc", "var/lib"] {
             fs::create_dir_all(tree.join(directory)).unwrap();
         }
-        fs::copy(&busybox, tree.join("bin/busybox")).unwrap();
+        cvmfs_tests::tools::copy_program(&busybox, tree.join("bin/busybox"));
         let applets = String::from_utf8(output(Command::new(&busybox).arg("--list")).stdout).unwrap();
         for applet in applets.lines().filter(|applet| *applet != "busybox") {
             symlink("busybox", tree.join("bin").join(applet)).unwrap();
@@ -44,7 +44,7 @@ impl User {
             fs::write(tree.join(file), text).unwrap();
         }
         fs::create_dir(home.path().join("bin")).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_cernvm-fork"), home.path().join("bin/cernvm-fork")).unwrap();
+        cvmfs_tests::tools::copy_program(env!("CARGO_BIN_EXE_cernvm-fork"), home.path().join("bin/cernvm-fork"));
         let user = User { home, environment: Vec::new() };
         user.give(user.home.path());
         Some(user)

@@ -135,7 +135,7 @@ impl User {
         let bin = self.home.path().join("others");
         if !bin.exists() {
             std::fs::create_dir(&bin).unwrap();
-            std::fs::copy(program(), bin.join("cvmfs-run")).unwrap();
+            cvmfs_tests::tools::copy_program(program(), bin.join("cvmfs-run"));
             std::fs::copy(library(), bin.join(library().file_name().unwrap())).unwrap();
             for name in [".", "run", "cache", "config", "others"] {
                 let path = self.home.path().join(name);

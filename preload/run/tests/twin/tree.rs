@@ -120,9 +120,9 @@ fn programs(tree: &Path, cc: &Path, root: &str) {
     script("plain", "#!/bin/sh\necho plain\n", 0o644);
     script("shell", "echo \"shell => $0: $*\"\n", 0o755);
     script("empty", "", 0o755);
-    std::fs::copy(bin.join("hello"), bin.join("noread")).unwrap();
+    cvmfs_tests::tools::copy_program(bin.join("hello"), bin.join("noread"));
     mode(&bin.join("noread"), 0o711);
-    std::fs::copy(bin.join("hello"), tree.join("locked/hello")).unwrap();
+    cvmfs_tests::tools::copy_program(bin.join("hello"), tree.join("locked/hello"));
     symlink("hello", bin.join("link")).unwrap();
     symlink(format!("{root}/bin/hello-static"), bin.join("link-static")).unwrap();
     symlink("/bin/true", bin.join("outside")).unwrap();
