@@ -63,7 +63,9 @@ impl Program {
         }
         if let Some(mut outside) = self.outside.take() {
             let base = Path::new(&name).file_name().unwrap_or(OsStr::new("program"));
-            let copy = Path::new("/tmp").join(["postinit-".as_ref(), base].concat_os());
+            let mut own = OsString::from("postinit-");
+            own.push(base);
+            let copy = Path::new("/tmp").join(own);
             let context = || format!("copying {} to {}", name.display(), copy.display());
             let mut options = File::options();
             let mut file = options.write(true).create_new(true).mode(0o755).open(&copy).with_context(context)?;
@@ -106,20 +108,6 @@ impl Program {
             })
         };
         command
-    }
-}
-
-/// Joins parts of a name.
-trait ConcatOs {
-    fn concat_os(&self) -> OsString;
-}
-
-impl ConcatOs for [&OsStr] {
-    fn concat_os(&self) -> OsString {
-        self.iter().fold(OsString::new(), |mut whole, part| {
-            whole.push(part);
-            whole
-        })
     }
 }
 
