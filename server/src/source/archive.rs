@@ -20,18 +20,12 @@ pub struct Archive<R> {
     name: String,
     reader: Option<R>,
     reading: Reading,
-    layer: bool,
 }
 
 impl<R: Read> Archive<R> {
     /// The archive that `reader` yields; `name` is for messages.
     pub fn new(name: impl Into<String>, reader: R, reading: Reading) -> Archive<R> {
-        Archive { name: name.into(), reader: Some(reader), layer: reading.layers, reading }
-    }
-
-    /// The same as a layer of a container image, whose whiteouts remove what lower layers have.
-    pub fn layer(name: impl Into<String>, reader: R, reading: Reading) -> Archive<R> {
-        Archive { layer: true, ..Archive::new(name, reader, reading) }
+        Archive { name: name.into(), reader: Some(reader), reading }
     }
 }
 
@@ -82,7 +76,7 @@ impl<R: Read> Archive<R> {
         if inner.is_empty() && !matches!(kind, EntryType::Directory | EntryType::XGlobalHeader) {
             bail!("the root of an archive is a directory");
         }
-        if self.layer && draft::name(&path).starts_with(WHITEOUT) {
+        if self.reading.layers && draft::name(&path).starts_with(WHITEOUT) {
             return whiteout(&path, publication);
         }
         let attributes = self.attributes(entry)?;

@@ -74,7 +74,8 @@ impl Source for Image {
         for layer in &self.layers {
             ensure!(!layer.media_type.contains("nondistributable"), "layer {} is not in the image", layer.digest);
             let file = checked(&self.directory, layer)?;
-            Archive::layer(layer.digest.clone(), file, self.reading.clone()).read(into, publication)?;
+            let reading = Reading { layers: true, ..self.reading.clone() };
+            Archive::new(layer.digest.clone(), file, reading).read(into, publication)?;
         }
         Ok(())
     }
