@@ -1,0 +1,67 @@
+//! Contextualization of a µCernVM: what the kernel command line and the user data say, parsed as data.
+//!
+//! Nothing here opens a file or a socket, and nothing that was read is ever run. Whoever boots (`ucernvm-init`) brings the
+//! bytes and acts on the answers.
+//!
+//! | module | knows |
+//! |---|---|
+//! | [`command_line`] | the kernel command line |
+//! | [`mod@unwrap`] | gzip, base64 and MIME around user data, with limits |
+//! | [`section`] | the loader's section inside user data |
+//! | [`settings`] | every setting, its sources in order of precedence |
+//! | [`shell`] | files of shell assignments, read without a shell |
+//! | [`opennebula`] | what `context.sh` says about the network and the user |
+//! | [`ovf`] | the environment document of vSphere and others |
+//! | [`media`] | sources of user data on disks and CDs |
+//! | [`metadata`] | sources of user data behind HTTP addresses |
+//! | [`interface`] | addresses of a network card that are not asked of DHCP |
+
+pub mod command_line;
+pub mod interface;
+pub mod media;
+pub mod metadata;
+pub mod opennebula;
+pub mod ovf;
+pub mod section;
+pub mod settings;
+pub mod shell;
+pub mod unwrap;
+
+pub use command_line::CommandLine;
+pub use interface::Interface;
+pub use section::Section;
+pub use settings::Settings;
+
+/// The most bytes of user data that are looked at, as they come from their source.
+pub const LARGEST_USER_DATA: usize = 1 << 20;
+
+/// User data as its source has it, and who that was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserData {
+    /// The name of the source, as it is said on the console and kept for the operating system.
+    pub source: &'static str,
+    /// The bytes; empty where the source exists but has nothing for this machine.
+    pub bytes: Vec<u8>,
+    /// Keys for root and the name of the machine, where the source has them.
+    pub about: About,
+}
+
+impl UserData {
+    /// The loader's section, wherever in the data it is, and what was strange on the way there.
+    pub fn section(&self) -> (Option<Section>, Vec<String>) {
+        let (parts, remarks) = unwrap::parts(&self.bytes);
+        let section = parts.iter().find_map(|part| Section::find(&String::from_utf8_lossy(&part.bytes)));
+        (section, remarks)
+    }
+}
+
+/// What a source tells besides user data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The name of this machine's incarnation.
+    pub instance: Option<String>,
+    /// The host name.
+    pub hostname: Option<String>,
+    /// Public SSH keys, one in each element.
+    pub keys: Vec<String>,
+}

@@ -1,0 +1,280 @@
+//! Everything that a µCernVM can be told, and who is believed.
+//!
+//! From the lowest to the highest: what the image was built with, the kernel command line, user data, and the pin on scratch.
+//! The image's own values are words of its kernel command line, so that they can be edited in the boot menu.
+
+use crate::command_line::CommandLine;
+use crate::section::{Section, shown};
+
+/// Settings of one boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `cvmfs_server`: Stratum 1 hosts.
+    pub servers: Vec<String>,
+    /// `cvmfs_cdn`: hosts that replace the servers; empty for none.
+    pub cdn: Vec<String>,
+    /// `cvmfs_url`: complete URLs, separated by semicolons, instead of servers and CDN.
+    pub url: Option<String>,
+    /// `cvmfs_repos`, `cvmfs_branch`: the repository of the operating system.
+    pub repository: Option<String>,
+    /// `cvmfs_proxy`, `cvmfs_http_proxy`.
+    pub proxy: String,
+    /// `cvmfs_pac_urls`.
+    pub pac_urls: Option<String>,
+    /// `cvmfs_repository_tag`, `cvmfs_tag`: the snapshot to pin; the newest if not told.
+    pub tag: Option<String>,
+    /// `cvmfs_root_hash`: the snapshot to boot, whatever is pinned.
+    pub root_hash: Option<String>,
+    /// `cernvm_path`: the root tree inside the repository, without slashes at its ends.
+    pub path: String,
+    /// `resize_rootfs`: the scratch partition takes the whole disk.
+    pub whole_disk: bool,
+    /// `scratch_device`: a disk or partition to use, and to format if it is not a scratch already.
+    pub scratch_device: Option<String>,
+    /// `cvmfs_ntp`: whom to ask for the time; `None` for nobody.
+    pub time_server: Option<String>,
+    /// `cernvm_inject`: an archive to unpack once, as base64.
+    pub inject: Option<String>,
+    /// `cvmdebug`: a shell before the operating system starts.
+    pub debug: bool,
+    /// `rescue=reboot`: the rescue shell is left after a time.
+    pub rescue: Rescue,
+}
+
+/// What happens when a step fails for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rescue {
+    /// A shell on the console; leaving it starts the machine again.
+    Shell,
+    /// No shell: the machine starts again.
+    Reboot,
+    /// No shell: the machine is switched off.
+    PowerOff,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            servers: Vec::new(),
+            cdn: Vec::new(),
+            url: None,
+            repository: None,
+            proxy: "DIRECT".to_owned(),
+            pac_urls: None,
+            tag: None,
+            root_hash: None,
+            path: String::new(),
+            whole_disk: true,
+            scratch_device: None,
+            time_server: Some("pool.ntp.org".to_owned()),
+            inject: None,
+            debug: false,
+            rescue: Rescue::Shell,
+        }
+    }
+}
+
+/// Keys of the original that are known and not acted upon.
+const IGNORED: [&str; 6] =
+    ["use_boothd", "cvmfs_wait_on_squid", "useglideinwms", "cvm_cluster_pin", "cvm_cluster_master", "cvm_service_url"];
+
+impl Settings {
+    /// What the kernel command line says.
+    pub fn from_command_line(line: &CommandLine) -> Settings {
+        let mut settings = Settings::default();
+        let mut explicit = Explicit::default();
+        let keys = [
+            "cvmfs_server",
+            "cvmfs_cdn",
+            "cvmfs_url",
+            "cvmfs_repos",
+            "cvmfs_proxy",
+            "cvmfs_pac_urls",
+            "cvmfs_repository_tag",
+            "cvmfs_root_hash",
+            "cernvm_path",
+            "resize_rootfs",
+            "scratch_device",
+            "cvmfs_ntp",
+        ];
+        for key in keys {
+            if let Some(value) = line.value(key) {
+                settings.set(key, value, &mut explicit);
+            }
+        }
+        settings.debug = line.has("cvmdebug");
+        settings.rescue = match line.value("rescue") {
+            Some("reboot") => Rescue::Reboot,
+            Some("poweroff") => Rescue::PowerOff,
+            _ => Rescue::Shell,
+        };
+        settings
+    }
+
+    /// Applies the loader's section of the user data, and tells what in it has no effect.
+    ///
+    /// A server or proxy that is told here turns the CDN of the image off, unless the CDN is told here as well.
+    pub fn apply(&mut self, section: &Section) -> Vec<String> {
+        let mut explicit = Explicit::default();
+        let mut remarks = section.remarks.clone();
+        for (key, value) in section.pairs() {
+            if IGNORED.contains(&key) {
+                remarks.push(format!("{key} is not supported"));
+            } else if !self.set(key, value, &mut explicit) {
+                remarks.push(format!("{} is not known", shown(key)));
+            }
+        }
+        if (explicit.server || explicit.proxy) && !explicit.cdn {
+            self.cdn.clear();
+        }
+        // URLs of the image do not beat servers of the user.
+        if explicit.server && !explicit.url {
+            self.url = None;
+        }
+        remarks
+    }
+
+    fn set(&mut self, key: &str, value: &str, explicit: &mut Explicit) -> bool {
+        let text = || (!value.is_empty()).then(|| value.to_owned());
+        match key {
+            "cvmfs_server" => {
+                self.servers = list(value);
+                explicit.server = true;
+            }
+            "cvmfs_cdn" => {
+                self.cdn = if value.eq_ignore_ascii_case("none") { Vec::new() } else { list(value) };
+                explicit.cdn = true;
+            }
+            "cvmfs_url" => {
+                self.url = text();
+                explicit.url = true;
+            }
+            "cvmfs_repos" | "cvmfs_branch" => self.repository = text(),
+            "cvmfs_proxy" | "cvmfs_http_proxy" => {
+                value.clone_into(&mut self.proxy);
+                explicit.proxy = true;
+            }
+            "cvmfs_pac_urls" => self.pac_urls = text(),
+            "cvmfs_repository_tag" | "cvmfs_tag" => self.tag = text().filter(|tag| !tag.eq_ignore_ascii_case("head")),
+            "cvmfs_root_hash" => self.root_hash = text(),
+            "cernvm_path" => value.trim_matches('/').clone_into(&mut self.path),
+            "resize_rootfs" => self.whole_disk = switch(value).unwrap_or(self.whole_disk),
+            "scratch_device" => self.scratch_device = text(),
+            "cvmfs_ntp" => self.time_server = text().filter(|server| !server.eq_ignore_ascii_case("none")),
+            "cernvm_inject" => self.inject = text(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// `CVMFS_SERVER_URL` for the repository; `None` if nobody said where it is.
+    pub fn server_url(&self) -> Option<String> {
+        if let Some(url) = &self.url {
+            return Some(url.clone());
+        }
+        let hosts = if self.cdn.is_empty() { &self.servers } else { &self.cdn };
+        let urls: Vec<String> = hosts.iter().map(|host| url_of(host)).collect();
+        (!urls.is_empty()).then(|| urls.join(";"))
+    }
+
+    /// The path of the root tree below the mount point; `None` if it would lead out of it.
+    pub fn tree(&self) -> Option<&str> {
+        let inside = self.path.split('/').all(|part| part != ".." && part != ".");
+        inside.then_some(self.path.as_str())
+    }
+}
+
+#[derive(Default)]
+struct Explicit {
+    server: bool,
+    cdn: bool,
+    url: bool,
+    proxy: bool,
+}
+
+/// Hosts between commas, semicolons or spaces.
+fn list(value: &str) -> Vec<String> {
+    let separator = |character: char| matches!(character, ',' | ';') || character.is_whitespace();
+    value.split(separator).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+}
+
+fn url_of(host: &str) -> String {
+    match host {
+        _ if host.contains("@fqrn@") => host.to_owned(),
+        _ if host.contains("://") => format!("{}/cvmfs/@fqrn@", host.trim_end_matches('/')),
+        _ => format!("http://{host}/cvmfs/@fqrn@"),
+    }
+}
+
+/// What `on`, `off` and their synonyms mean.
+pub fn switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "true" | "1" => Some(true),
+        "off" | "no" | "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(more: &str) -> Settings {
+        let line = "cvmfs_server=s1.example.org cvmfs_cdn=cdn.example.org,cdn2.example.org cvmfs_repos=os.example.org";
+        Settings::from_command_line(&CommandLine::parse(&format!("{line} {more}")))
+    }
+
+    fn section(lines: &str) -> Section {
+        Section::find(&format!("[ucernvm-begin]\n{lines}\n[ucernvm-end]\n")).expect("a section")
+    }
+
+    #[test]
+    fn the_cdn_replaces_the_servers() {
+        assert_eq!(
+            image("").server_url().as_deref(),
+            Some("http://cdn.example.org/cvmfs/@fqrn@;http://cdn2.example.org/cvmfs/@fqrn@")
+        );
+        assert_eq!(image("cvmfs_cdn=NONE").server_url().as_deref(), Some("http://s1.example.org/cvmfs/@fqrn@"));
+        assert_eq!(image("cvmfs_url=file:///x").server_url().as_deref(), Some("file:///x"));
+    }
+
+    #[test]
+    fn what_the_user_says_about_servers_and_proxies_turns_the_cdn_off() {
+        let cases = [
+            ("cvmfs_server=a:8000;b", "http://a:8000/cvmfs/@fqrn@;http://b/cvmfs/@fqrn@"),
+            ("cvmfs_http_proxy=http://p:3128", "http://s1.example.org/cvmfs/@fqrn@"),
+            ("cvmfs_server=a\ncvmfs_cdn=c", "http://c/cvmfs/@fqrn@"),
+            ("cvmfs_tag=x", "http://cdn.example.org/cvmfs/@fqrn@;http://cdn2.example.org/cvmfs/@fqrn@"),
+        ];
+        for (lines, expected) in cases {
+            let mut settings = image("");
+            assert_eq!(settings.apply(&section(lines)), [""; 0]);
+            assert_eq!(settings.server_url().as_deref(), Some(expected), "{lines}");
+        }
+    }
+
+    #[test]
+    fn user_data_beats_the_command_line() {
+        let mut settings = image("cvmfs_repository_tag=old cernvm_path=/cvm4/ cvmfs_ntp=NONE");
+        assert_eq!(
+            (settings.tag.as_deref(), settings.tree(), &settings.time_server),
+            (Some("old"), Some("cvm4"), &None)
+        );
+        settings.apply(&section("cvmfs_branch=test.example.org\ncvmfs_tag=new\nresize_rootfs=no"));
+        assert_eq!(settings.repository.as_deref(), Some("test.example.org"));
+        assert_eq!(settings.tag.as_deref(), Some("new"));
+        assert!(!settings.whole_disk);
+    }
+
+    #[test]
+    fn a_tree_cannot_lead_out_of_the_repository() {
+        assert_eq!(image("cernvm_path=a/../../etc").tree(), None);
+        assert_eq!(image("cernvm_path=").tree(), Some(""));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_remarked() {
+        let remarks = image("").apply(&section("use_boothd=on\nfoo=bar"));
+        assert_eq!(remarks, ["use_boothd is not supported", "foo is not known"]);
+    }
+}

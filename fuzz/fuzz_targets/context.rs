@@ -1,0 +1,33 @@
+//! User data from a cloud, a kernel command line, a `context.sh` and an environment document, all made up.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ucernvm_context::media::Medium;
+use ucernvm_context::opennebula::Context;
+use ucernvm_context::{About, CommandLine, Interface, Section, Settings, UserData, media, ovf};
+
+struct Made<'a>(&'a [u8]);
+
+impl Medium for Made<'_> {
+    fn label(&self) -> &str {
+        "cidata"
+    }
+    fn read(&self, _: &str, limit: usize) -> Option<Vec<u8>> {
+        (self.0.len() <= limit).then(|| self.0.to_vec())
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let text = String::from_utf8_lossy(bytes);
+    let line = CommandLine::parse(&text);
+    let mut settings = Settings::from_command_line(&line);
+    let _ = (Interface::all_from(&line), Context::parse(&text).interfaces(), ovf::user_data(&text));
+    let data = UserData { source: "fuzz", bytes: bytes.to_vec(), about: About::default() };
+    if let (Some(section), _) = data.section() {
+        settings.apply(&section);
+        let again = Section::find(&section.to_text()).expect("a section just written");
+        assert!(again.pairs().eq(section.pairs()));
+    }
+    assert!(settings.tree().is_none_or(|tree| !tree.split('/').any(|part| part == "..")));
+    let _ = (settings.server_url(), media::user_data(&Made(bytes)));
+});
