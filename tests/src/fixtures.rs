@@ -5,7 +5,7 @@
 
 mod truth;
 
-pub use truth::{FileType, Magic, Truth, truth};
+pub use truth::{FIND_FORMAT, FileType, Magic, Truth, found_by_find, truth};
 
 use serde::Deserialize;
 use std::fs::{self, Permissions};

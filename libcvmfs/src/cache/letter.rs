@@ -42,7 +42,8 @@ impl Cache {
     /// Keeps a signed document of a repository (manifest, whitelist, certificate) as it arrived. Never evicted.
     pub fn store_letter(&self, fqrn: &Fqrn, name: &str, bytes: &[u8]) -> Result<(), CacheError> {
         check_name(name)?;
-        let writable = self.mode != Mode::ReadOnly || self.top.own_local;
+        let _writing = self.writing.begin();
+        let writable = (self.mode != Mode::ReadOnly || self.top.own_local) && !self.writing.has_stopped();
         let read_only = || CacheError::ReadOnly { path: self.top.objects.path().into() };
         let dir = self.local().filter(|_| writable).ok_or_else(read_only)?;
         let (folder, mode) = (format!("letters/{fqrn}"), if self.top.own_local { 0o700 } else { 0o770 });
@@ -69,7 +70,8 @@ impl Cache {
 
     /// Leaves the breadcrumb `cvmfschecksum.<fqrn>`.
     pub fn store_breadcrumb(&self, fqrn: &Fqrn, breadcrumb: &Breadcrumb) -> Result<(), CacheError> {
-        let (dir, mode) = match self.local() {
+        let _writing = self.writing.begin();
+        let (dir, mode) = match self.local().filter(|_| !self.writing.has_stopped()) {
             Some(local) if self.mode != Mode::Private && self.top.own_local => (local, 0o600),
             _ => (self.writable(super::Namespace::Objects)?, if self.mode == Mode::Alien { 0o660 } else { 0o600 }),
         };

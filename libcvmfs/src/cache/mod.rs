@@ -37,6 +37,7 @@ mod quota;
 mod settings;
 mod single_flight;
 mod transaction;
+mod writing;
 
 pub use capability::Capabilities;
 pub use error::{CacheError, FetchError};
@@ -71,6 +72,7 @@ pub struct Cache {
     futile_cleanup: parking_lot::Mutex<Option<std::time::Instant>>,
     opens: AtomicU32,
     temporaries: AtomicU32,
+    writing: writing::Writing,
 }
 
 /// One directory with objects, and the `local` directory that goes with it.
@@ -127,7 +129,8 @@ impl Cache {
 
     /// The directory in which files of this kind are written, if there is one.
     fn writable(&self, namespace: Namespace) -> Result<&Dir, CacheError> {
-        let writable = self.mode != Mode::ReadOnly || (namespace != Namespace::Objects && self.top.own_local);
+        let allowed = self.mode != Mode::ReadOnly || (namespace != Namespace::Objects && self.top.own_local);
+        let writable = allowed && !self.writing.has_stopped();
         let dir = self.top.dir(namespace).filter(|_| writable);
         dir.ok_or_else(|| CacheError::ReadOnly { path: self.top.objects.path().into() })
     }

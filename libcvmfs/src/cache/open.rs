@@ -70,6 +70,7 @@ impl Cache {
             futile_cleanup: Default::default(),
             opens: Default::default(),
             temporaries: Default::default(),
+            writing: super::writing::Writing::default(),
         })
     }
 }

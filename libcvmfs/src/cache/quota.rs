@@ -309,7 +309,8 @@ impl Cache {
 
     /// Drops the digests of what is gone.
     pub(super) fn forget_digests(&self) {
-        let Some(local) = self.local().filter(|_| self.top.own_local) else { return };
+        let writable = self.top.own_local && !self.writing.has_stopped();
+        let Some(local) = self.local().filter(|_| writable) else { return };
         let exists = |key: &Key| {
             let dir = self.top.dir(key.namespace());
             dir.is_some_and(|dir| dir.stat(key.relative()).is_ok_and(|s| s.is_some()))

@@ -28,6 +28,7 @@ impl Cache {
         if let Some(found) = self.find_pinned(key, &expected)? {
             return Ok(found);
         }
+        let _writing = self.writing.begin();
         let dir = self.writable(key.namespace())?;
         let _boarding = self.flights.board(key);
         // The thread that was faster has left it here.

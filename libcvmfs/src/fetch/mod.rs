@@ -16,6 +16,7 @@ use crate::transport::{Request, Transport};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -97,6 +98,13 @@ impl Fetcher {
     /// The transport for external files.
     pub fn external_transport(&self) -> Option<&Transport> {
         self.external.as_deref()
+    }
+
+    /// Asks these name servers from now on, or those of the machine if there are none.
+    pub fn set_name_servers(&self, servers: &[SocketAddr]) {
+        for transport in std::iter::once(&self.transport).chain(&self.external) {
+            transport.set_name_servers(servers);
+        }
     }
 
     /// The cache.

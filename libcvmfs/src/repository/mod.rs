@@ -24,6 +24,7 @@ use crate::trust::{Floors, VerifiedManifest};
 use letters::Letters;
 use parking_lot::{Mutex, RwLock};
 use select::{Selected, Selector, Wanted, can_go_offline};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -240,6 +241,26 @@ impl Repository {
             None if replaced => Refreshed::Newer { revision },
             None => Refreshed::UpToDate,
         }
+    }
+
+    /// When the next look for a newer revision is due; `None` if there will be none.
+    pub fn expires(&self) -> Option<Instant> {
+        self.0.current.read().expires
+    }
+
+    /// Writes nothing more and stays at the revision in use; see [`Cache::stop_writing`].
+    pub fn stop_writing(&self, patience: Duration) -> Result<(), Error> {
+        {
+            let _alone = self.0.refreshing.try_lock_for(patience);
+            self.0.current.write().expires = None;
+            self.0.source.expires(None);
+        }
+        Ok(self.cache().stop_writing(patience)?)
+    }
+
+    /// Asks these name servers from now on, or those of the machine if there are none.
+    pub fn set_name_servers(&self, servers: &[SocketAddr]) {
+        self.fetcher().set_name_servers(servers);
     }
 
     /// What is mounted and how sure that is.

@@ -1,7 +1,7 @@
 //! Names to addresses, with time limits, a memory bounded by TTL, and either the system or given name servers.
 
 use super::settings::{DnsSettings, IpFamily};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE};
 use std::collections::HashMap;
@@ -118,6 +118,14 @@ fn of_machine(timeout: Duration, retries: u32, family: IpFamily) -> Arc<dyn Reso
     }
     // The C library repeats by itself; its time is bounded as a whole.
     Arc::new(SystemResolver { timeout: timeout * (retries + 1), hanging: Arc::default() })
+}
+
+/// Asks these name servers, or the machine's if there are none.
+fn resolver_at(servers: &[SocketAddr], timeout: Duration, retries: u32, family: IpFamily) -> Arc<dyn Resolver> {
+    if servers.is_empty() {
+        return of_machine(timeout, retries, family);
+    }
+    Arc::new(ServerResolver { servers: servers.to_vec(), timeout, retries, family })
 }
 
 /// The addresses of a name as this machine finds them, for what is not fetched by a transport.
@@ -287,7 +295,9 @@ fn exchange_tcp(server: SocketAddr, query: &[u8], deadline: Instant) -> std::io:
 
 /// The names a transport deals with, remembered for as long as their addresses hold.
 pub(super) struct Names {
-    resolver: Arc<dyn Resolver>,
+    resolver: RwLock<Arc<dyn Resolver>>,
+    timeout: Duration,
+    retries: u32,
     min_ttl: Duration,
     max_ttl: Duration,
     family: IpFamily,
@@ -303,16 +313,16 @@ impl std::fmt::Debug for Names {
 impl Names {
     pub(super) fn new(dns: &DnsSettings, family: IpFamily, resolver: Option<Arc<dyn Resolver>>) -> Names {
         let timeout = dns.timeout.max(Duration::from_millis(1));
-        let resolver = resolver.unwrap_or_else(|| {
-            if dns.servers.is_empty() {
-                of_machine(timeout, dns.retries, family)
-            } else {
-                let servers = dns.servers.clone();
-                Arc::new(ServerResolver { servers, timeout, retries: dns.retries, family })
-            }
-        });
+        let resolver = resolver.unwrap_or_else(|| resolver_at(&dns.servers, timeout, dns.retries, family));
         let max_ttl = dns.max_ttl.max(dns.min_ttl);
-        Names { resolver, min_ttl: dns.min_ttl, max_ttl, family, known: Mutex::default() }
+        let (resolver, retries) = (RwLock::new(resolver), dns.retries);
+        Names { resolver, timeout, retries, min_ttl: dns.min_ttl, max_ttl, family, known: Mutex::default() }
+    }
+
+    /// Asks these name servers from now on, or the machine's; forgets what others have said.
+    pub(super) fn ask(&self, servers: &[SocketAddr]) {
+        *self.resolver.write() = resolver_at(servers, self.timeout, self.retries, self.family);
+        self.known.lock().clear();
     }
 
     /// Addresses of a name, the preferred family first, and the time until which they hold.
@@ -326,7 +336,8 @@ impl Names {
         {
             return Ok((addresses.clone(), *until));
         }
-        let found = self.resolver.resolve(name)?;
+        let resolver = Arc::clone(&self.resolver.read());
+        let found = resolver.resolve(name)?;
         let mut addresses = found.addresses;
         let first = |address: &IpAddr| match self.family {
             IpFamily::PreferV6 => address.is_ipv4(),

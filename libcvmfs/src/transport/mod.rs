@@ -67,6 +67,7 @@ use http::Pool;
 use parking_lot::{Condvar, Mutex};
 use request::HeaderTemplate;
 use status::Counters;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,11 @@ pub struct Transport {
 }
 
 impl Transport {
+    /// Asks these name servers from now on, or those of the machine if there are none. What is known is forgotten.
+    pub fn set_name_servers(&self, servers: &[SocketAddr]) {
+        self.names.ask(servers);
+    }
+
     /// Checks the settings and resolves the proxies. No connection is made.
     pub fn new(settings: Settings) -> Result<Transport, TransportError> {
         let hosts = host_chain::parse_hosts(&settings.hosts)?;

@@ -5,7 +5,7 @@ mod common;
 
 use common::modes::in_every_mode;
 use common::{SMALL, User, output};
-use cvmfs_tests::fixtures::{self, FileType, Truth, truth};
+use cvmfs_tests::fixtures::{self, FIND_FORMAT, FileType, Truth, found_by_find, truth};
 use cvmfs_tests::server::WebRoot;
 use cvmfs_tests::tools::is_root;
 use std::collections::BTreeMap;
@@ -20,43 +20,11 @@ fn records() -> BTreeMap<Vec<u8>, Truth> {
     truth("small.test.example", None).map(|record| (record.path.clone(), record)).collect()
 }
 
-fn letter(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Reg => "f",
-        FileType::Dir => "d",
-        FileType::Lnk => "l",
-        FileType::Fifo => "p",
-        FileType::Sock => "s",
-        FileType::Blk => "b",
-        FileType::Chr => "c",
-    }
-}
-
-/// What `find -printf` should say of a path.
-fn line(record: &Truth) -> String {
-    let (seconds, nanoseconds) = (record.mtime_ns.div_euclid(1_000_000_000), record.mtime_ns.rem_euclid(1_000_000_000));
-    let target = record.target.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-    // The only time before 1970 that find prints is the one it shows as a whole number and a fraction of its own.
-    format!(
-        "{} {:o} {} {} {} {} {seconds}.{nanoseconds:09}0 {target}",
-        letter(record.file_type),
-        record.mode,
-        record.uid,
-        record.gid,
-        record.nlink,
-        record.size
-    )
-}
-
 fn compare_with_find(user: &User) {
-    let format = r"%P\0%y %m %U %G %n %s %T@ %l\0";
-    let found = output(user.run("find").args([SMALL, "-printf", format]));
-    let mut fields = found.stdout.split(|&b| b == 0);
-    let mut seen = BTreeMap::new();
-    while let (Some(path), Some(facts)) = (fields.next(), fields.next()) {
-        seen.insert([b"/", path].concat(), String::from_utf8_lossy(facts).into_owned());
-    }
-    let expected: BTreeMap<Vec<u8>, String> = records().iter().map(|(path, r)| (path.clone(), line(r))).collect();
+    let found = output(user.run("find").args([SMALL, "-printf", FIND_FORMAT]));
+    let seen = found_by_find(&found.stdout);
+    let expected: BTreeMap<Vec<u8>, String> =
+        records().iter().map(|(path, r)| (path.clone(), r.as_find_prints())).collect();
     let name = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     for (path, facts) in &expected {
         assert_eq!(seen.get(path), Some(facts), "{}", name(path));
@@ -112,7 +80,7 @@ fn compare_with_copy(copy: &Path) {
     while let (Some(path), Some(facts)) = (fields.next(), fields.next()) {
         let record = &records[&[b"/", path].concat()];
         let facts = String::from_utf8_lossy(facts).into_owned();
-        let expected = line(record);
+        let expected = record.as_find_prints();
         let mut words: Vec<&str> = expected.splitn(8, ' ').collect();
         words.drain(2..5);
         let mut facts: Vec<&str> = facts.splitn(5, ' ').collect();

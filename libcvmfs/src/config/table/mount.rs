@@ -3,6 +3,7 @@
 use crate::config::parameter::{Kind, Parameter, Status, Topic};
 
 const NO_KERNEL: Status = Status::NoEffect("no file system is mounted, so the kernel caches nothing of it");
+const FUSE_ONLY: Status = Status::Different("by cvmfs-mount only; nothing else mounts a file system");
 const NO_NFS: Status = Status::NotSupported("the tree cannot be exported by NFS");
 const NO_DAEMON: Status = Status::NoEffect("there is no daemon of the system to be tuned");
 
@@ -22,14 +23,17 @@ parameters! { Topic::Mount;
         .is(Status::NoEffect("opening for writing fails with EROFS either way"));
     NFILES "CVMFS_NFILES" Kind::Integer, "Limit of open files of the client.".code("8192").file("131072")
         .is(Status::NoEffect("open files are descriptors of the programs themselves"));
-    KCACHE_TIMEOUT "CVMFS_KCACHE_TIMEOUT" Kind::Seconds, "Time the kernel may keep attributes.".code("60").is(NO_KERNEL);
+    KCACHE_TIMEOUT "CVMFS_KCACHE_TIMEOUT" Kind::Seconds, "Time the kernel may keep attributes.".code("60")
+        .is(Status::Different("by cvmfs-mount only, and only where it is set: else the kernel asks again when the time to live is over"));
     STATFS_CACHE_TIMEOUT "CVMFS_STATFS_CACHE_TIMEOUT" Kind::Seconds, "Time the result of statfs is kept.".code("0").is(NO_KERNEL);
-    CACHE_SYMLINKS "CVMFS_CACHE_SYMLINKS" Kind::Bool, "The kernel keeps symbolic links.".code("no").is(NO_KERNEL);
-    FUSE_NOTIFY_INVALIDATION "CVMFS_FUSE_NOTIFY_INVALIDATION" Kind::Bool, "Tells the kernel what to forget.".code("yes").is(NO_KERNEL);
+    CACHE_SYMLINKS "CVMFS_CACHE_SYMLINKS" Kind::Bool, "The kernel keeps symbolic links.".code("no")
+        .is(Status::Different("cvmfs-mount always lets it"));
+    FUSE_NOTIFY_INVALIDATION "CVMFS_FUSE_NOTIFY_INVALIDATION" Kind::Bool, "Tells the kernel what to forget.".code("yes")
+        .is(Status::Different("cvmfs-mount always does, where the kernel listens (6.16)"));
     FUSE3_MAX_THREADS "CVMFS_FUSE3_MAX_THREADS" Kind::Integer, "Threads of libfuse 3.".is(NO_KERNEL);
     FUSE3_IDLE_THREADS "CVMFS_FUSE3_IDLE_THREADS" Kind::Integer, "Idle threads of libfuse 3.".is(NO_KERNEL);
     FUSE_PASSTHROUGH "CVMFS_FUSE_PASSTHROUGH" Kind::Bool, "The kernel reads cache files without asking the client."
-        .is(Status::NoEffect("programs always hold descriptors of cache files"));
+        .is(Status::Different("by cvmfs-mount only, and unless it is 'no' wherever the kernel lets it; under cvmfs-run programs always hold descriptors of cache files"));
     PREMOUNT_FUSE "CVMFS_PREMOUNT_FUSE" Kind::Text, "How the FUSE descriptor is made.".is(NO_KERNEL);
     INITIAL_GENERATION "CVMFS_INITIAL_GENERATION" Kind::Integer, "First inode generation, for tests.".is(NO_KERNEL);
     NFS_SOURCE "CVMFS_NFS_SOURCE" Kind::Bool, "Keeps inodes stable for an NFS export.".code("no").file("no").is(NO_NFS);
@@ -46,9 +50,9 @@ parameters! { Topic::Mount;
         .is(Status::NoEffect("the client belongs to the user who asks"));
     XATTR_PRIVILEGED_GIDS "CVMFS_XATTR_PRIVILEGED_GIDS" Kind::List(','), "Groups that may read protected attributes."
         .is(Status::NoEffect("the client belongs to the user who asks"));
-    OOM_SCORE_ADJ "CVMFS_OOM_SCORE_ADJ" Kind::Integer, "Priority for the kernel when memory runs out.".is(NO_DAEMON);
+    OOM_SCORE_ADJ "CVMFS_OOM_SCORE_ADJ" Kind::Integer, "Priority for the kernel when memory runs out.".is(FUSE_ONLY);
     CPU_AFFINITY "CVMFS_CPU_AFFINITY" Kind::List(','), "Processors the client runs on.".is(NO_DAEMON);
-    SYSTEMD_NOKILL "CVMFS_SYSTEMD_NOKILL" Kind::Bool, "Keeps systemd from ending the client early.".is(NO_DAEMON);
+    SYSTEMD_NOKILL "CVMFS_SYSTEMD_NOKILL" Kind::Bool, "Keeps systemd from ending the client early.".is(FUSE_ONLY);
     LIBRARY_PATH "CVMFS_LIBRARY_PATH" Kind::Path, "Place of the client's FUSE modules.".is(Status::NoEffect("there are no modules to load"));
     RELOAD_SOCKETS "CVMFS_RELOAD_SOCKETS" Kind::Path, "Place of the sockets for reloading the client.".file("/var/run/cvmfs")
         .is(Status::NoEffect("a newer version is used by the next start"));

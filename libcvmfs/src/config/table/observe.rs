@@ -10,7 +10,8 @@ parameters! { Topic::Logging;
     SYSLOG_LEVEL "CVMFS_SYSLOG_LEVEL" Kind::Choice(&["0", "1", "2", "3"]), "Level of messages in the system log.".is(LOG);
     SYSLOG_FACILITY "CVMFS_SYSLOG_FACILITY" Kind::Choice(&["0", "1", "2", "3", "4", "5", "6", "7"]), "Facility in the system log.".is(LOG);
     SYSLOG_PREFIX "CVMFS_SYSLOG_PREFIX" Kind::Text, "Text before each message in the system log.".is(LOG);
-    USYSLOG "CVMFS_USYSLOG" Kind::Path, "File for messages in place of the system log.".is(LOG);
+    USYSLOG "CVMFS_USYSLOG" Kind::Path, "File for messages in place of the system log."
+        .is(Status::Different("by cvmfs-mount only, which renames it to FILE.1 at 500 kB; other programs write to standard error"));
     DEBUGLOG "CVMFS_DEBUGLOG" Kind::Path, "File for debug messages.".is(LOG);
     TRACEFILE "CVMFS_TRACEFILE" Kind::Path, "File for the trace of calls.".is(NO_TRACER);
     TRACEBUFFER "CVMFS_TRACEBUFFER" Kind::Integer, "Entries of the trace buffer.".code("8192").is(NO_TRACER);

@@ -1,0 +1,127 @@
+//! What the process that serves does: mount, say that it is ready, obey signals until it is unmounted.
+
+use crate::arguments::Arguments;
+use crate::background;
+use crate::logger::{self, Target};
+use anyhow::{Context as _, Result};
+use cvmfs_fuse::Settings;
+use cvmfs_pac::PacEngine;
+use libcvmfs::client::{Client, ClientSettings};
+use libcvmfs::config::{Config, table};
+use nix::sys::signal::{SigSet, Signal};
+use rustix::process::{Resource, Rlimit};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Mounts and serves until it is unmounted.
+pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()> {
+    let inside = background::is_inside();
+    let mut signals = SigSet::empty();
+    signals.extend([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD]);
+    // From before there are other threads, so that only one waits for them.
+    signals.thread_block().context("blocking signals")?;
+    let place = std::path::absolute(place).with_context(|| place.display().to_string())?;
+    let client = client(arguments)?;
+    let repository_name = fqrn;
+    let config = client.config(repository_name).context("reading the configuration")?;
+    let target = Target::chosen(arguments, &config, inside)?;
+    let keeps_errors = target == Target::Stderr;
+    logger::start(target, arguments.verbose)?;
+    let repository = client.repository(repository_name).with_context(|| fqrn.to_owned())?;
+    raise_limit_of_files();
+    if inside {
+        background::detach()?;
+    }
+    let settings = settings(arguments, &config)?;
+    let mounted = cvmfs_fuse::mount(client.namespace().clone(), repository, &place, settings)?;
+    let mounted = Arc::new(mounted);
+    // Through the kernel, as everybody else will.
+    let first = std::fs::read_dir(&place).map(|mut entries| entries.next().transpose());
+    if let Err(error) = first.and_then(|entry| entry) {
+        let _ = cvmfs_fuse::unmount(&place, true);
+        return Err(error).with_context(|| format!("the first look at {}", place.display()));
+    }
+    if arguments.survive || config.on(&table::SYSTEMD_NOKILL)? {
+        survive(&config)?;
+    }
+    if inside {
+        background::ready(keeps_errors)?;
+    }
+    log::info!("{fqrn} is mounted on {}", place.display());
+    obey(&signals, &mounted, &place)?;
+    Ok(())
+}
+
+fn client(arguments: &Arguments) -> Result<Client> {
+    let mut settings = ClientSettings::from_process();
+    settings.options.clone_from(&arguments.options);
+    if arguments.pin {
+        settings.options.push((table::AUTO_UPDATE.name.to_owned(), "no".to_owned()));
+    }
+    settings.pac = Some(Arc::new(PacEngine::default()));
+    Client::new(settings).context("reading the configuration")
+}
+
+fn settings(arguments: &Arguments, config: &Config) -> Result<Settings> {
+    let is_set = |name: &str| config.value(name).is_some();
+    let usual = Settings::default();
+    Ok(Settings {
+        for_others: usual.for_others || arguments.allow_other,
+        checks_permissions: config.on(&table::CHECK_PERMISSIONS)?,
+        passthrough: config.switch(&table::FUSE_PASSTHROUGH)? != Some(false),
+        kernel_keeps: config.duration(&table::KCACHE_TIMEOUT)?.filter(|_| is_set(table::KCACHE_TIMEOUT.name)),
+        on_drop: Box::new(logger::close),
+        ..usual
+    })
+}
+
+/// Every open file of a program is one here.
+fn raise_limit_of_files() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Is the last to be ended, and never waits for memory that it serves itself.
+fn survive(config: &Config) -> Result<()> {
+    let priority = config.integer(&table::OOM_SCORE_ADJ)?.unwrap_or(-1000);
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", priority.to_string()) {
+        log::warn!("the kernel may end this program when memory runs out: {error}");
+    }
+    /// Only what is really used.
+    const FLAGS: libc::c_int = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: it takes no pointer, and changes no content of memory.
+    if unsafe { libc::mlockall(FLAGS) } != 0 {
+        log::warn!("memory of this program may be paged out: {}", std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Does what signals ask for, until it is unmounted.
+fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path) -> Result<()> {
+    let waiting = mounted.clone();
+    let end = std::thread::spawn(move || {
+        let end = waiting.wait();
+        // Wakes the loop below.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), Signal::SIGCHLD);
+        end
+    });
+    while !end.is_finished() {
+        match signals.wait().context("waiting for signals")? {
+            Signal::SIGHUP => match mounted.reload() {
+                Ok(said) => log::info!("asked to reload: {said}"),
+                Err(error) => log::error!("asked to reload: {error}"),
+            },
+            Signal::SIGTERM | Signal::SIGINT => {
+                // Whoever uses it goes on with what is open.
+                if let Err(error) = cvmfs_fuse::unmount(place, true) {
+                    log::error!("{error}");
+                }
+            }
+            _ => {}
+        }
+    }
+    match end.join() {
+        Ok(end) => end.context("serving the kernel"),
+        Err(_) => anyhow::bail!("serving the kernel: a mistake in this program"),
+    }
+}
