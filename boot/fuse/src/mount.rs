@@ -221,9 +221,14 @@ impl Mounted {
         end.unwrap_or_else(|_| Err(io::Error::other("a mistake in this program")))
     }
 
+    /// Whether it was unmounted and [`Mounted::wait`] knows it.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
     fn end(&self) {
         self.control.connect(None);
-        self.ended.store(true, Ordering::Relaxed);
+        self.ended.store(true, Ordering::SeqCst);
     }
 }
 

@@ -1,12 +1,15 @@
 //! Repositories that are really mounted, by `cvmfs-mount` as it was just built.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by several tests, in which what cannot be done fails")]
 
+pub(crate) mod stage;
+
 pub(crate) use cvmfs_tests::tools::output;
 use cvmfs_tests::tools::{SOMEBODY_ELSE, is_root};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -19,7 +22,7 @@ const OPEN_DEVICE: &str = "set -e; mount --make-rprivate /; mknod \"$0\" c 10 22
 
 /// Somebody with an empty cache, and parameters.
 pub(crate) struct User {
-    pub(crate) home: TempDir,
+    pub(crate) home: Arc<TempDir>,
     pub(crate) options: Vec<(String, String)>,
     environment: Vec<(String, String)>,
 }
@@ -27,11 +30,13 @@ pub(crate) struct User {
 /// A mounted repository; unmounted when dropped.
 pub(crate) struct Mount {
     pub(crate) place: PathBuf,
+    /// Stays as long as it is mounted: the cache lies there.
+    pub(crate) home: Arc<TempDir>,
 }
 
 impl User {
     pub(crate) fn with(options: Vec<(String, String)>) -> User {
-        let home = tempfile::tempdir().unwrap();
+        let home = Arc::new(tempfile::tempdir().unwrap());
         fs::create_dir(home.path().join("mount")).unwrap();
         let mut user = User { home, options, environment: Vec::new() };
         let cache = user.path("cache").display().to_string();
@@ -104,7 +109,12 @@ impl User {
 
     pub(crate) fn mount_with(&self, more: &[&str], fqrn: &str) -> Mount {
         output(self.command(program()).args(self.arguments(more, fqrn)));
-        Mount { place: self.place() }
+        self.mounted()
+    }
+
+    /// What is mounted already.
+    pub(crate) fn mounted(&self) -> Mount {
+        Mount { place: self.place(), home: self.home.clone() }
     }
 
     /// Runs a shell script as a user who is not root and who may open `/dev/fuse`; `$mount` mounts `fqrn`, `$dir` is where.
@@ -159,6 +169,9 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log: {}", fs::read_to_string(self.place.with_file_name("log")).unwrap_or_default());
+        }
         let _ = Command::new(program()).args(["--unmount", "--lazy"]).arg(&self.place).output();
     }
 }

@@ -105,7 +105,7 @@ fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path) -> R
         let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), Signal::SIGCHLD);
         end
     });
-    while !end.is_finished() {
+    while !mounted.has_ended() {
         match signals.wait().context("waiting for signals")? {
             Signal::SIGHUP => match mounted.reload() {
                 Ok(said) => log::info!("asked to reload: {said}"),
