@@ -23,6 +23,8 @@ pub struct Settings {
     pub pac_urls: Option<String>,
     /// `cvmfs_repository_tag`, `cvmfs_tag`: the snapshot to pin; the newest if not told.
     pub tag: Option<String>,
+    /// `cvmfs_force_tag`: the tag to boot this once, whatever is pinned. Only the kernel command line says so.
+    pub force_tag: Option<String>,
     /// `cvmfs_root_hash`: the snapshot to boot, whatever is pinned.
     pub root_hash: Option<String>,
     /// `cernvm_path`: the root tree inside the repository, without slashes at its ends.
@@ -62,6 +64,7 @@ impl Default for Settings {
             proxy: "DIRECT".to_owned(),
             pac_urls: None,
             tag: None,
+            force_tag: None,
             root_hash: None,
             path: String::new(),
             whole_disk: true,
@@ -102,6 +105,7 @@ impl Settings {
                 settings.set(key, value, &mut explicit);
             }
         }
+        settings.force_tag = line.value("cvmfs_force_tag").filter(|tag| !tag.is_empty()).map(str::to_owned);
         settings.debug = line.has("cvmdebug");
         settings.rescue = match line.value("rescue") {
             Some("reboot") => Rescue::Reboot,

@@ -89,6 +89,12 @@ impl Unwrapper {
     }
 }
 
+/// Decodes base64 with spaces and line ends in it; `None` if it is something else.
+pub fn base64(text: &str) -> Option<Vec<u8>> {
+    let packed: String = text.split_ascii_whitespace().collect();
+    STANDARD.decode(packed).ok()
+}
+
 /// Base64 is only seen as such when nothing else is in it, and it is not a plain word.
 fn unbase64(bytes: &[u8]) -> Option<Vec<u8>> {
     let packed: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();

@@ -1,0 +1,102 @@
+//! A machine to try an image in.
+
+use crate::arguments::Run;
+use crate::tools;
+use anyhow::{Context as _, Result, bail};
+use cvmfs_command::output::Output;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+/// Starts QEMU with the console on this terminal; ends as it does.
+pub(crate) fn run(arguments: &Run) -> Result<ExitCode> {
+    let seed = tempfile::tempdir().context("a temporary directory")?;
+    let medium = arguments.user_data.as_deref().map(|data| write_seed(data, seed.path())).transpose()?;
+    if let Some(scratch) = &arguments.scratch
+        && !scratch.exists()
+    {
+        let mut create = tools::command("qemu-img", 0)?;
+        tools::output(
+            create.args(["create", "-q", "-f", "qcow2"]).arg(scratch).arg(format!("{}G", arguments.scratch_size)),
+        )?;
+    }
+    let mut command = Command::new(tools::find("qemu-system-x86_64")?);
+    command.args(machine(arguments, medium.as_deref())?);
+    if arguments.print {
+        let mut out = Output::new(false, false);
+        let words = command.get_args().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ");
+        writeln!(out, "{} {words}", command.get_program().to_string_lossy())?;
+        out.finish()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let status = command.stdin(Stdio::inherit()).status().context("qemu-system-x86_64")?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// A CD for the source of user data that needs no network.
+fn write_seed(user_data: &Path, directory: &Path) -> Result<std::path::PathBuf> {
+    let tree = directory.join("seed");
+    std::fs::create_dir(&tree)?;
+    std::fs::copy(user_data, tree.join("user-data")).with_context(|| user_data.display().to_string())?;
+    std::fs::write(tree.join("meta-data"), "instance-id: ucernvm-run\n")?;
+    let image = directory.join("seed.iso");
+    let mut command = tools::command("xorriso", 0)?;
+    tools::output(command.args(["-as", "mkisofs", "-quiet", "-R", "-V", "cidata", "-o"]).arg(&image).arg(&tree))?;
+    Ok(image)
+}
+
+/// What QEMU is told.
+fn machine(arguments: &Run, medium: Option<&Path>) -> Result<Vec<String>> {
+    let mut words: Vec<String> = Vec::new();
+    let mut add = |more: &[&str]| words.extend(more.iter().map(|&word| word.to_owned()));
+    let (memory, cpus) = (arguments.memory.to_string(), arguments.cpus.to_string());
+    add(&["-machine", "pc", "-accel", &arguments.accel, "-m", &memory, "-smp", &cpus, "-nographic", "-no-reboot"]);
+    if arguments.accel == "kvm" {
+        add(&["-cpu", "host"]);
+    }
+    if arguments.uefi {
+        let firmware = tools::file("/usr/share/ovmf/OVMF.fd", "ovmf")?;
+        add(&["-bios", &firmware.to_string_lossy()]);
+    }
+    // Images for CDs and for disks are the same bytes; how they are attached goes by the name.
+    let image = escaped(&arguments.image)?;
+    let format = if image.ends_with(".qcow2") { "qcow2" } else { "raw" };
+    if image.ends_with(".iso") {
+        add(&["-drive", &format!("file={image},media=cdrom,format=raw,readonly=on")]);
+    } else {
+        add(&["-drive", &format!("file={image},if=virtio,format={format},readonly=on")]);
+    }
+    if let Some(scratch) = &arguments.scratch {
+        let scratch = escaped(scratch)?;
+        let format = if scratch.ends_with(".qcow2") { "qcow2" } else { "raw" };
+        add(&["-drive", &format!("file={scratch},if=virtio,format={format}")]);
+    }
+    if let Some(medium) = medium {
+        add(&["-drive", &format!("file={},media=cdrom,format=raw,readonly=on", escaped(medium)?)]);
+    }
+    match arguments.network.as_deref() {
+        Some("none") => add(&["-nic", "none"]),
+        Some(network) => add(&["-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile="]),
+        None => add(&["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]),
+    }
+    add(&["-device", "virtio-rng-pci"]);
+    words.extend(arguments.more.iter().cloned());
+    Ok(words)
+}
+
+/// Commas separate in QEMU's options.
+fn escaped(path: &Path) -> Result<String> {
+    if path.as_os_str().is_empty() {
+        bail!("an empty file name");
+    }
+    Ok(path.to_string_lossy().replace(',', ",,"))
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./,:@+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}

@@ -1,0 +1,240 @@
+//! User data: fetched at the first boot, kept on scratch, and given on to the operating system.
+
+use crate::disks::plan::Disk;
+use crate::disks::{self, probe::Contents};
+use anyhow::{Context as _, Result};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::fs;
+use std::io::Read as _;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use ucernvm_context::media::{self, Medium};
+use ucernvm_context::metadata::{self, Answer, Request};
+use ucernvm_context::opennebula::Context as OpenNebula;
+use ucernvm_context::{About, Section, UserData};
+
+/// Where media are mounted while they are looked at.
+const PLACE: &str = "/run/medium";
+/// How long a metadata service may take to answer. Most machines have none, and every boot of those waits this long once.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A medium that is mounted.
+struct Mounted {
+    label: String,
+}
+
+impl Mounted {
+    fn open(name: &str, contents: &Contents) -> Option<Mounted> {
+        let Contents::Medium { label, kind } = contents else { return None };
+        fs::create_dir_all(PLACE).ok()?;
+        let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount(disks::device(name), PLACE, *kind, flags, Some(c"")).ok()?;
+        Some(Mounted { label: label.clone() })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = unmount(PLACE, UnmountFlags::DETACH);
+    }
+}
+
+impl Medium for Mounted {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn read(&self, path: &str, limit: usize) -> Option<Vec<u8>> {
+        // A medium of somebody else's making: no link may lead out of it.
+        use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+        let root = fs::File::open(PLACE).ok()?;
+        let only = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let opened =
+            openat2(&root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty(), only).ok()?;
+        let file = fs::File::from(opened);
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        file.take(limit as u64 + 1).read_to_end(&mut bytes).ok()?;
+        (bytes.len() <= limit).then_some(bytes)
+    }
+}
+
+fn on_media<T>(disks: &[Disk], mut look: impl FnMut(&Mounted) -> Option<T>) -> Option<T> {
+    let whole = disks.iter().map(|disk| (&disk.name, &disk.contents));
+    let parts = disks.iter().flat_map(|disk| &disk.partitions).map(|partition| (&partition.name, &partition.contents));
+    whole.chain(parts).find_map(|(name, contents)| look(&Mounted::open(name, contents)?))
+}
+
+/// What OpenNebula says about the network.
+pub(crate) fn told_network(disks: &[Disk]) -> Option<OpenNebula> {
+    on_media(disks, |medium| media::opennebula_context(medium))
+}
+
+/// User data of media, or else of a metadata service.
+pub(crate) fn fetch(disks: &[Disk], network: bool, dhcp_server: Option<Ipv4Addr>) -> Option<UserData> {
+    on_media(disks, |medium| media::user_data(medium))
+        .or_else(|| network.then(|| metadata::ask(dhcp_server, &mut ask)).flatten())
+}
+
+fn ask(request: &Request) -> Answer {
+    let agent = ureq::Agent::config_builder()
+        .timeout_connect(Some(PATIENCE))
+        .timeout_global(Some(PATIENCE * 4))
+        .max_redirects(0)
+        .proxy(None)
+        .build()
+        .new_agent();
+    let url = format!("http://{}{}", request.host, request.path);
+    let mut builder = ureq::http::Request::builder().method(if request.put { "PUT" } else { "GET" }).uri(url);
+    for (name, value) in &request.headers {
+        builder = builder.header(*name, value);
+    }
+    let Ok(made) = builder.body(()) else { return Answer::Refused };
+    match agent.run(made) {
+        Ok(mut response) if response.status() == 200 => {
+            let limit = ucernvm_context::LARGEST_USER_DATA as u64;
+            response.body_mut().with_config().limit(limit).read_to_vec().map_or(Answer::Refused, Answer::Found)
+        }
+        Ok(_) | Err(ureq::Error::StatusCode(_)) => Answer::Refused,
+        Err(_) => Answer::Silence,
+    }
+}
+
+/// What is kept of a context, in a directory of the scratch.
+pub(crate) struct Kept {
+    directory: PathBuf,
+}
+
+/// Its presence says that all else is complete.
+const SOURCE: &str = "source";
+
+impl Kept {
+    /// What lies on a scratch that is mounted at `scratch`.
+    pub(crate) fn on(scratch: &Path) -> Kept {
+        Kept { directory: scratch.join("context") }
+    }
+
+    /// Whether a context was kept, even an empty one.
+    pub(crate) fn exists(&self) -> bool {
+        self.directory.join(SOURCE).exists()
+    }
+
+    /// The loader's section.
+    pub(crate) fn section(&self) -> Option<Section> {
+        Section::find(&fs::read_to_string(self.directory.join("ucontext")).ok()?)
+    }
+
+    /// Keeps a context; the name of its source last.
+    pub(crate) fn keep(&self, data: Option<&UserData>, section: Option<&Section>) -> Result<()> {
+        let write = |name: &str, bytes: &[u8]| {
+            let file = self.directory.join(name);
+            write_private(&file, bytes).with_context(|| file.display().to_string())
+        };
+        if let Some(data) = data {
+            write("user-data", &data.bytes)?;
+            write("meta-data", meta_data(&data.about).as_bytes())?;
+        }
+        if let Some(section) = section {
+            write("ucontext", section.to_text().as_bytes())?;
+        }
+        write(SOURCE, data.map_or("none", |data| data.source).as_bytes())
+    }
+
+    /// Gives the user data to cloud-init in the system whose overlay is `upper`, as a source without a network.
+    pub(crate) fn hand_over(&self, upper: &Path) -> Result<()> {
+        let Ok(data) = fs::read(self.directory.join("user-data")) else { return Ok(()) };
+        let seed = upper.join("var/lib/cloud/seed/nocloud");
+        if seed.join("meta-data").exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&seed)?;
+        write_private(&seed.join("user-data"), &data)?;
+        let about = fs::read(self.directory.join("meta-data")).unwrap_or_default();
+        write_private(&seed.join("meta-data"), &about)?;
+        Ok(())
+    }
+}
+
+/// For root only, and complete or not there.
+fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let temporary = file.with_extension("new");
+    let mut open = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    open.write_all(bytes)?;
+    open.sync_all()?;
+    fs::rename(&temporary, file)
+}
+
+/// NoCloud's description of the machine. JSON strings are YAML strings.
+fn meta_data(about: &About) -> String {
+    let quoted = |text: &str| {
+        let mut made = String::from("\"");
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => made.extend(['\\', character]),
+                _ if character.is_control() => made.push(' '),
+                _ => made.push(character),
+            }
+        }
+        made + "\""
+    };
+    let mut text = format!("instance-id: {}\n", quoted(about.instance.as_deref().unwrap_or("ucernvm")));
+    if let Some(name) = &about.hostname {
+        text.push_str(&format!("local-hostname: {}\n", quoted(name)));
+    }
+    if !about.keys.is_empty() {
+        text.push_str("public-keys:\n");
+        about.keys.iter().for_each(|key| text.push_str(&format!("  - {}\n", quoted(key))));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(bytes: &[u8]) -> UserData {
+        let about = About { instance: None, hostname: Some("a\"\nb".to_owned()), keys: vec!["ssh-rsa A".to_owned()] };
+        UserData { source: "NoCloud", bytes: bytes.to_vec(), about }
+    }
+
+    #[test]
+    fn a_context_is_kept_once_and_handed_over_once() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        fs::create_dir(scratch.path().join("context")).expect("a directory");
+        let kept = Kept::on(scratch.path());
+        assert!(!kept.exists());
+        let data = data(b"#!/bin/sh\n[ucernvm-begin]\ncvmfs_tag=x\n[ucernvm-end]\n");
+        kept.keep(Some(&data), data.section().0.as_ref()).expect("a context");
+        assert!(kept.exists());
+        assert_eq!(kept.section().expect("a section").pairs().collect::<Vec<_>>(), [("cvmfs_tag", "x")]);
+        let upper = scratch.path().join("upper");
+        kept.hand_over(&upper).expect("a seed");
+        let seed = upper.join("var/lib/cloud/seed/nocloud/user-data");
+        assert_eq!(fs::read(&seed).expect("a seed"), data.bytes);
+        fs::write(&seed, "of the system").expect("a file");
+        kept.hand_over(&upper).expect("nothing to do");
+        assert_eq!(fs::read(&seed).expect("a seed"), b"of the system");
+    }
+
+    #[test]
+    fn no_context_is_kept_too() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        fs::create_dir(scratch.path().join("context")).expect("a directory");
+        let kept = Kept::on(scratch.path());
+        kept.keep(None, None).expect("nothing, kept");
+        assert!(kept.exists() && kept.section().is_none());
+        kept.hand_over(&scratch.path().join("upper")).expect("nothing to do");
+        assert!(!scratch.path().join("upper").exists());
+    }
+
+    #[test]
+    fn the_description_is_yaml_whatever_is_in_it() {
+        let text = meta_data(&data(b"").about);
+        assert_eq!(text, "instance-id: \"ucernvm\"\nlocal-hostname: \"a\\\" b\"\npublic-keys:\n  - \"ssh-rsa A\"\n");
+    }
+}

@@ -1,0 +1,382 @@
+//! The boot, as a list that can be read from top to bottom.
+
+use crate::clock;
+use crate::console::Console;
+use crate::contextualize::{self, Kept};
+use crate::disks::plan::{self, Disk, Plan};
+use crate::network::{self, Network};
+use crate::repository::{self, REPOSITORY, SCRATCH, Snapshot};
+use crate::{disks, modules, pin, rescue, scratch, switch};
+use anyhow::{Context as _, Result, bail};
+use rustix::mount::{MountFlags, mount, mount_bind};
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Instant;
+use ucernvm_context::opennebula::Context as OpenNebula;
+use ucernvm_context::{CommandLine, Interface, Section, Settings, UserData};
+
+/// A step of the boot.
+struct Step {
+    /// Its name in the log.
+    name: &'static str,
+    run: fn(&mut Boot) -> Result<()>,
+}
+
+/// All steps, in order.
+const STEPS: [Step; 15] = [
+    Step { name: "modules", run: load_modules },
+    Step { name: "disks", run: look_at_disks },
+    Step { name: "network", run: start_network },
+    Step { name: "time", run: ask_for_the_time },
+    Step { name: "scratch", run: open_scratch },
+    Step { name: "context", run: contextualize },
+    Step { name: "new scratch", run: make_scratch },
+    Step { name: "keep context", run: keep_context },
+    Step { name: "repository", run: mount_repository },
+    Step { name: "overlay", run: mount_overlay },
+    Step { name: "kernel modules", run: post_modules },
+    Step { name: "hand over", run: hand_over },
+    Step { name: "core files", run: fetch_core_files },
+    Step { name: "pin", run: write_pin },
+    Step { name: "debug", run: debug_shell },
+];
+
+/// What is known so far.
+pub(crate) struct Boot {
+    console: Console,
+    release: String,
+    built: u64,
+    line: CommandLine,
+    settings: Settings,
+    disks: Vec<Disk>,
+    told: Option<OpenNebula>,
+    network: Option<Network>,
+    plan: Option<Plan>,
+    mounted: bool,
+    context: Option<UserData>,
+    section: Option<Section>,
+    snapshot: Option<Snapshot>,
+    root_hash: String,
+    begun: Instant,
+    log: String,
+}
+
+/// Boots. Comes back only to replace this process, or not at all.
+pub(crate) fn boot() -> ! {
+    let mut boot = match Boot::begin() {
+        Ok(boot) => boot,
+        Err(error) => rescue::give_up(&Console::open(), &error, ucernvm_context::settings::Rescue::Shell),
+    };
+    for step in &STEPS {
+        let result = (step.run)(&mut boot).with_context(|| format!("step '{}'", step.name));
+        boot.log.push_str(&format!("{:>7} ms {}\n", boot.begun.elapsed().as_millis(), step.name));
+        if let Err(error) = result {
+            rescue::give_up(&boot.console, &error, boot.settings.rescue);
+        }
+    }
+    boot.keep_logs();
+    boot.console.result_line(format_args!("[INF] Booting CERN Virtual Machine {}", boot.release));
+    let Err(error) = switch::switch();
+    rescue::give_up(&boot.console, &error, boot.settings.rescue)
+}
+
+impl Boot {
+    /// What all else needs: the kernel's file systems, and what the image says about itself.
+    fn begin() -> Result<Boot> {
+        let begun = Instant::now();
+        let usual = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        for (kind, place, flags, options) in [
+            ("proc", "/proc", usual, c""),
+            ("sysfs", "/sys", usual, c""),
+            ("devtmpfs", "/dev", MountFlags::NOSUID, c"mode=755"),
+            ("tmpfs", "/run", MountFlags::NOSUID | MountFlags::NODEV, c"mode=755"),
+        ] {
+            fs::create_dir_all(place)?;
+            if let Err(error) = mount(kind, place, kind, flags, Some(options))
+                && error != rustix::io::Errno::BUSY
+            {
+                bail!("{place}: {error}");
+            }
+        }
+        let version = fs::read_to_string("/version").unwrap_or_default();
+        let mut lines = version.lines();
+        let release = lines.next().unwrap_or("unknown").to_owned();
+        let built = lines.next().and_then(|line| line.trim().parse().ok()).unwrap_or(0);
+        clock::set_floor(built);
+        let line = CommandLine::parse(&fs::read_to_string("/proc/cmdline")?);
+        let console = Console::open();
+        console.welcome(&release);
+        Ok(Boot {
+            settings: Settings::from_command_line(&line),
+            console,
+            release,
+            built,
+            line,
+            disks: Vec::new(),
+            told: None,
+            network: None,
+            plan: None,
+            mounted: false,
+            context: None,
+            section: None,
+            snapshot: None,
+            root_hash: String::new(),
+            begun,
+            log: String::new(),
+        })
+    }
+
+    /// Files below the scratch.
+    fn scratch(&self, name: &str) -> std::path::PathBuf {
+        Path::new(SCRATCH).join(name)
+    }
+
+    fn keep_logs(&self) {
+        let network = self.network.as_ref().map(|network| network.log.as_str()).unwrap_or_default();
+        for (name, text) in [("steps.log", self.log.as_str()), ("network.log", network)] {
+            let _ = fs::write(self.scratch("ulogs").join(name), text);
+        }
+    }
+
+    /// Tells what begins, does it, and tells how it ended.
+    fn checked<T>(&self, what: impl std::fmt::Display, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.console.begin(what);
+        let result = run();
+        match &result {
+            Ok(_) => self.console.check(),
+            Err(_) => self.console.failed(),
+        }
+        result
+    }
+}
+
+fn load_modules(boot: &mut Boot) -> Result<()> {
+    let failed = boot.checked("Loading predefined modules", modules::load)?;
+    if !failed.is_empty() {
+        boot.console.warn(format_args!("not loaded: {}", failed.join(" ")));
+    }
+    Ok(())
+}
+
+/// Drivers find their disks a moment after they were loaded. No disk at all is possible, too.
+fn look_at_disks(boot: &mut Boot) -> Result<()> {
+    for _ in 0..10 {
+        boot.disks = disks::scan();
+        if !boot.disks.is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    boot.told = contextualize::told_network(&boot.disks);
+    Ok(())
+}
+
+/// Without a network a machine may still boot from what is in its cache; later steps notice.
+fn start_network(boot: &mut Boot) -> Result<()> {
+    let mut told = Interface::all_from(&boot.line);
+    if told.is_empty() {
+        told = boot.told.as_ref().map(OpenNebula::interfaces).unwrap_or_default();
+    }
+    boot.console.begin(format_args!(
+        "Starting networking{}",
+        if told.is_empty() { "" } else { " (using static network settings)" }
+    ));
+    match network::start(&told) {
+        Ok(network) => {
+            boot.console.check();
+            fs::create_dir_all("/etc")?;
+            fs::write("/etc/resolv.conf", network.resolver())?;
+            boot.network = Some(network);
+        }
+        Err(error) => {
+            boot.console.failed();
+            boot.console.warn(format_args!("{error:#}"));
+        }
+    }
+    Ok(())
+}
+
+fn ask_for_the_time(boot: &mut Boot) -> Result<()> {
+    let (Some(network), Some(told)) = (&boot.network, &boot.settings.time_server) else { return Ok(()) };
+    // The network's own server is nearer, but only if nobody asked for another.
+    let asked_for = boot.line.value("cvmfs_ntp").is_some();
+    let nearer = network.time_servers.first().filter(|_| !asked_for).map(IpAddr::to_string);
+    let server = nearer.as_ref().unwrap_or(told);
+    boot.console.begin(format_args!("Getting time from {server}"));
+    match clock::ask(server, boot.built) {
+        Ok(()) => boot.console.check(),
+        Err(_) => boot.console.failed(),
+    }
+    Ok(())
+}
+
+/// A scratch that exists is mounted first: it knows whether this is the first boot.
+fn open_scratch(boot: &mut Boot) -> Result<()> {
+    fs::create_dir_all(repository::JAIL)?;
+    if let Ok(found @ Plan::Use(_)) = plan::plan(&boot.disks, boot.settings.scratch_device.as_deref()) {
+        mount_scratch(boot, found)?;
+    }
+    Ok(())
+}
+
+fn mount_scratch(boot: &mut Boot, plan: Plan) -> Result<()> {
+    boot.checked("Mounting root filesystem", || {
+        if let Plan::Use(name) = &plan {
+            scratch::check(name)?;
+        }
+        scratch::mount_at(&plan, Path::new(SCRATCH))?;
+        scratch::furnish(Path::new(SCRATCH), plan != Plan::Memory)
+    })?;
+    (boot.plan, boot.mounted) = (Some(plan), true);
+    Ok(())
+}
+
+fn contextualize(boot: &mut Boot) -> Result<()> {
+    let kept = Kept::on(Path::new(SCRATCH));
+    if boot.mounted && kept.exists() {
+        boot.section = kept.section();
+        if let Some(section) = &boot.section {
+            boot.settings.apply(section);
+        }
+        return Ok(());
+    }
+    boot.console.begin("Contextualizing VM");
+    let server = boot.network.as_ref().and_then(|network| network.dhcp_server);
+    boot.context = contextualize::fetch(&boot.disks, boot.network.is_some(), server);
+    boot.console.result(boot.context.as_ref().map_or("(none)", |data| data.source));
+    let (section, mut remarks) = boot.context.as_ref().map(UserData::section).unwrap_or_default();
+    if let Some(section) = &section {
+        remarks.extend(boot.settings.apply(section));
+    }
+    remarks.iter().for_each(|remark| boot.console.warn(format_args!("user data: {remark}")));
+    boot.section = section;
+    Ok(())
+}
+
+fn make_scratch(boot: &mut Boot) -> Result<()> {
+    if boot.mounted {
+        return Ok(());
+    }
+    let mut plan = plan::plan(&boot.disks, boot.settings.scratch_device.as_deref())
+        .map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    if let Plan::Partition(disk) = &plan {
+        let whole = boot.settings.whole_disk;
+        plan =
+            Plan::Format(boot.checked(format_args!("Partitioning /dev/{disk}"), || scratch::partition(disk, whole))?);
+    }
+    if let Plan::Format(partition) = &plan {
+        boot.checked(format_args!("Formatting /dev/{partition}"), || scratch::format(partition))?;
+    }
+    if plan == Plan::Memory {
+        boot.console.warn("no disk: what is written is lost when the machine ends");
+    }
+    mount_scratch(boot, plan)
+}
+
+fn keep_context(boot: &mut Boot) -> Result<()> {
+    let kept = Kept::on(Path::new(SCRATCH));
+    if kept.exists() { Ok(()) } else { kept.keep(boot.context.as_ref(), boot.section.as_ref()) }
+}
+
+fn mount_repository(boot: &mut Boot) -> Result<()> {
+    let Some(fqrn) = boot.settings.repository.clone() else { bail!("no repository: cvmfs_repos= is needed") };
+    let read = |name: &str| fs::read_to_string(boot.scratch(name)).ok();
+    let (pinned, forced) = (read(pin::FILE), read(pin::FORCED));
+    let snapshot = repository::choose(&boot.settings, pinned.as_deref(), forced.as_deref());
+    let quota = scratch::quota(scratch::size(Path::new(SCRATCH))?);
+    let parameters = repository::parameters(&boot.settings, &snapshot, quota)?;
+    let resolver = boot.network.as_ref().map(Network::resolver).unwrap_or_default();
+    boot.console.begin("Starting CernVM File System");
+    let result = repository::furnish(&resolver)
+        .and_then(|()| repository::mount_repository(&fqrn, &parameters, boot.settings.debug))
+        .and_then(|()| repository::mounted_root_hash(Path::new(REPOSITORY)));
+    match result {
+        Ok(root_hash) => boot.root_hash = root_hash,
+        Err(error) => {
+            boot.console.failed();
+            boot.console.line(fs::read_to_string(boot.scratch("ulogs/cvmfs.log")).unwrap_or_default().trim_end());
+            parameters.iter().for_each(|(key, value)| boot.console.line(format_args!("{key}={value}")));
+            return Err(error.context(format!("{fqrn} cannot be mounted")));
+        }
+    }
+    repository::unfurnish();
+    boot.console.result(format_args!("connected to {fqrn}"));
+    boot.snapshot = Some(snapshot);
+    Ok(())
+}
+
+fn mount_overlay(boot: &mut Boot) -> Result<()> {
+    let Some(tree) = boot.settings.tree() else {
+        bail!("cernvm_path={} leads out of the repository", boot.settings.path)
+    };
+    switch::overlay(tree)?;
+    // What users of the system read from other repositories lies on the scratch, too.
+    let resolver = boot.network.as_ref().map(Network::resolver).unwrap_or_default();
+    switch::prepare(&resolver)?;
+    mount_bind(boot.scratch("cvmfs"), Path::new(switch::ROOT).join("cvmfs"))?;
+    Ok(())
+}
+
+fn post_modules(boot: &mut Boot) -> Result<()> {
+    boot.checked("Posting kernel modules", || modules::post(Path::new(switch::ROOT))).map(|_| ())
+}
+
+fn hand_over(boot: &mut Boot) -> Result<()> {
+    Kept::on(Path::new(SCRATCH)).hand_over(Path::new(switch::ROOT))?;
+    let Some(archive) = &boot.settings.inject else { return Ok(()) };
+    let marker = boot.scratch("context/injected");
+    if marker.exists() {
+        return Ok(());
+    }
+    boot.console.begin("Injecting files");
+    match crate::inject::unpack(archive, Path::new(switch::ROOT)) {
+        Ok(()) => {
+            boot.console.check();
+            fs::write(marker, "")?;
+        }
+        // The system is complete without.
+        Err(error) => {
+            boot.console.failed();
+            boot.console.warn(format_args!("{error:#}"));
+        }
+    }
+    Ok(())
+}
+
+/// What has to work without a network lies in the cache before the system starts.
+fn fetch_core_files(boot: &mut Boot) -> Result<()> {
+    let root = Path::new(switch::ROOT);
+    let Ok(list) = fs::read_to_string(root.join(pin::CORE_FILES)) else { return Ok(()) };
+    let marker = boot.scratch("cache/pinned");
+    if boot.snapshot.as_ref().is_some_and(|snapshot| !snapshot.fresh) && marker.exists() {
+        return Ok(());
+    }
+    boot.console.begin("Pinning core file set");
+    match pin::read_all(&list, root) {
+        0 => {
+            boot.console.check();
+            fs::write(marker, "")?;
+        }
+        failed => {
+            boot.console.failed();
+            boot.console.warn(format_args!("{failed} core files could not be read"));
+        }
+    }
+    Ok(())
+}
+
+fn write_pin(boot: &mut Boot) -> Result<()> {
+    match &boot.snapshot {
+        Some(snapshot) if snapshot.fresh => pin::write(Path::new(SCRATCH), &boot.root_hash, snapshot.tag.as_deref()),
+        _ => Ok(()),
+    }
+}
+
+fn debug_shell(boot: &mut Boot) -> Result<()> {
+    if boot.settings.debug {
+        boot.console.line("* cvmdebug: the system starts when this shell ends");
+        rescue::shell(&boot.console);
+    }
+    Ok(())
+}
