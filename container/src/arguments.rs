@@ -4,6 +4,7 @@ use crate::name::Name;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cvmfs_command::generate::GenerateArgs;
 use libcvmfs::fqrn::Fqrn;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -71,9 +72,32 @@ pub(crate) enum Command {
         /// The archive; - is the standard output
         archive: PathBuf,
     },
+    /// Serve a repository to the kernel through the device that is the standard input
+    #[command(hide = true)]
+    Serve(Served),
     /// Write manual pages or shell completions
     #[command(hide = true)]
     Generate(GenerateArgs),
+}
+
+/// What is served to the kernel.
+#[derive(Debug, Args)]
+pub(crate) struct Served {
+    /// The repository
+    #[arg(value_parser = repository)]
+    pub(crate) fqrn: Fqrn,
+
+    /// The snapshot; default: the newest
+    #[arg(long)]
+    pub(crate) root_hash: Option<String>,
+
+    /// Stay at the snapshot that is found first
+    #[arg(long)]
+    pub(crate) pin: bool,
+
+    /// Set an official parameter
+    #[arg(short = 'o', value_parser = parameter)]
+    pub(crate) options: Vec<(String, String)>,
 }
 
 /// What to start.
@@ -109,6 +133,12 @@ pub(crate) struct Start {
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 
+    /// The operating system's tree out of a repository, for a new instance: the newest snapshot, at which it stays
+    ///
+    /// It takes FUSE: who may use /dev/fuse needs nothing else.
+    #[arg(long, value_name = "REPO[/PATH]", conflicts_with = "root")]
+    pub(crate) os: Option<Os>,
+
     /// The current instance, on which a new one stacks; default: the one that CERNVM_FORK names
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Option<Name>,
@@ -138,7 +168,7 @@ pub(crate) struct Start {
     pub(crate) init: PathBuf,
 
     /// Set an official parameter, such as CVMFS_HTTP_PROXY, for repositories that the host has not mounted
-    #[arg(short = 'o', value_name = "KEY=VALUE", requires = "cvmfs", value_parser = parameter)]
+    #[arg(short = 'o', value_name = "KEY=VALUE", value_parser = parameter)]
     pub(crate) options: Vec<(String, String)>,
 
     /// Tell what is done
@@ -256,6 +286,26 @@ impl FromStr for Bind {
             return Err("nothing can lie upon the root itself; that is what --root is for".to_owned());
         }
         Ok(Bind { source: source.into(), target: target.into(), read_only })
+    }
+}
+
+/// A tree in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Os {
+    pub(crate) fqrn: Fqrn,
+    /// Path inside the repository; empty for all of it.
+    pub(crate) path: PathBuf,
+}
+
+impl FromStr for Os {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Os, String> {
+        let (fqrn, path) = text.split_once('/').unwrap_or((text, ""));
+        if path.split('/').any(|part| part == "..") {
+            return Err("it is REPO or REPO/PATH, without '..'".to_owned());
+        }
+        Ok(Os { fqrn: repository(fqrn)?, path: path.split('/').filter(|part| !part.is_empty()).collect() })
     }
 }
 

@@ -1,9 +1,10 @@
 //! How repositories come to be seen inside: the host's mounts are shown, or the program is started through `cvmfs-run`.
 
-use crate::arguments::{Bind, Start};
+use crate::arguments::{Backend, Bind, Start};
 use crate::mounted;
 use crate::sandbox::program::private;
 use crate::say::say;
+use crate::served;
 use anyhow::{Context as _, Result};
 use libcvmfs::config::{Loader, Sources};
 use libcvmfs::fqrn::Fqrn;
@@ -21,6 +22,8 @@ const CONFIGURATION: &str = "/etc/cvmfs";
 pub(crate) struct Provision {
     /// Repositories that the host has mounted.
     pub(crate) mounted: Vec<String>,
+    /// Repositories that are mounted inside.
+    pub(crate) served: Vec<Fqrn>,
     /// The program inside that shows repositories to other programs.
     pub(crate) shown_by: Option<PathBuf>,
     pub(crate) binds: Vec<Bind>,
@@ -28,14 +31,16 @@ pub(crate) struct Provision {
 }
 
 /// Finds out how the repositories that are wanted can be shown.
-pub(crate) fn provide(start: &Start) -> Result<Provision> {
+pub(crate) fn provide(start: &Start, backend: Backend) -> Result<Provision> {
     let mut provision = Provision::default();
     if start.cvmfs.is_empty() {
         return Ok(provision);
     }
     let missing: Vec<&Fqrn> = start.cvmfs.iter().filter(|fqrn| !host_has(fqrn)).collect();
-    if missing.is_empty() {
-        provision.mounted = start.cvmfs.iter().map(|fqrn| fqrn.as_str().to_owned()).collect();
+    if missing.is_empty() || (backend == Backend::Namespaces && served::is_possible()) {
+        let mounted = start.cvmfs.iter().filter(|fqrn| !missing.contains(fqrn));
+        provision.mounted = mounted.map(|fqrn| fqrn.as_str().to_owned()).collect();
+        provision.served = missing.into_iter().cloned().collect();
         return Ok(provision);
     }
     for fqrn in missing.iter().filter(|_| is_automounted()) {

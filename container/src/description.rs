@@ -1,5 +1,6 @@
 //! What is kept about an instance: a small JSON file.
 
+use crate::arguments::Os;
 use crate::ids::Ids;
 use crate::layer::LayerId;
 use anyhow::{Context as _, Result, bail};
@@ -16,8 +17,14 @@ const FILE: &str = "instance.json";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Description {
     format: u32,
-    /// The operating system's tree.
+    /// The operating system's tree; for one in a repository, where it would be on a host that has mounted it.
     pub(crate) root: PathBuf,
+    /// That tree, if it is in a repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) os: Option<Os>,
+    /// The snapshot of that repository, as soon as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root_hash: Option<String>,
     /// The layers over it: the first is written to, the others never again.
     pub(crate) layers: Vec<LayerId>,
     /// Whose the files in the layers are.
@@ -33,7 +40,13 @@ impl Description {
     pub(crate) fn new(root: PathBuf, ids: Ids, ephemeral: bool) -> Description {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let created = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Description { format: FORMAT, root, layers: Vec::new(), ids, ephemeral, created }
+        Description { format: FORMAT, root, os: None, root_hash: None, layers: Vec::new(), ids, ephemeral, created }
+    }
+
+    /// An instance without layers over a tree in a repository.
+    pub(crate) fn over(os: Os, ids: Ids, ephemeral: bool) -> Description {
+        let root = Path::new("/cvmfs").join(os.fqrn.as_str()).join(&os.path);
+        Description { os: Some(os), ..Description::new(root, ids, ephemeral) }
     }
 
     /// Reads that of the instance in this directory.

@@ -36,6 +36,7 @@ mod remove;
 mod run;
 mod sandbox;
 mod say;
+mod served;
 mod store;
 
 use anyhow::Result;
@@ -82,6 +83,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Some(Command::List { json }) => print(json, list::run),
         Some(Command::Destroy { names }) => destroy(&names),
         Some(Command::Commit { name, archive }) => commit::run(&name, &archive),
+        Some(Command::Serve(what)) => served::run(&what).map(|()| 0),
         Some(Command::Generate(what)) => cvmfs_command::generate::run(&what, Arguments::command()).map(|()| 0),
         None => match arguments.start.name.as_slice() {
             names if arguments.start.destroy => destroy(names),

@@ -1,6 +1,6 @@
 //! Starting an instance, from outside.
 
-use crate::arguments::{Backend, Start};
+use crate::arguments::{Backend, Os, Start};
 use crate::child;
 use crate::cvmfs;
 use crate::description::Description;
@@ -12,7 +12,8 @@ use crate::sandbox::program::{self, Program};
 use crate::sandbox::root::Layers;
 use crate::sandbox::{ALWAYS, Plan};
 use crate::say::say;
-use crate::store::{Running, Store};
+use crate::served::{self, Servers};
+use crate::store::{Locked, Running, Store};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -39,11 +40,19 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
         Some(backend) => backend,
         None => probe::best()?,
     };
-    let provision = cvmfs::provide(start)?;
+    if start.new && !start.options.is_empty() && start.cvmfs.is_empty() && start.os.is_none() {
+        bail!("-o sets parameters of repositories: name one with --cvmfs or --os");
+    }
+    let provision = cvmfs::provide(start, backend)?;
     let store = Store::open()?;
-    let (running, description) = open(&store, name, start)?;
+    let (running, mut description) = open(&store, name, start)?;
     let binds: Vec<_> = provision.binds.into_iter().chain(start.bind.iter().cloned()).collect();
-    check_whole(&description.root)?;
+    if description.os.is_none() {
+        check_whole(&description.root)?;
+    }
+    let os = description.os.as_ref().map(|os| (os, description.root_hash.as_deref()));
+    let sides = served::both_sides(os, &store.instance(name).join("os"), provision.served, start.options.clone())?;
+    let (mounts, servers) = sides.unzip();
     let layers = layers(&store, name, &description)?;
     let (mut directories, mut files) = (Vec::new(), Vec::new());
     for bind in binds.iter().filter(|bind| !lies_in_memory(&bind.target)) {
@@ -64,6 +73,7 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
         layers,
         binds,
         repositories: provision.mounted,
+        served: mounts,
         can_set_groups: description.ids.can_set_groups(),
         program: Program {
             outside: program_name.as_ref().filter(|_| start.fast).and_then(|name| regular(Path::new(name))),
@@ -78,7 +88,16 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
         say!("backend {}, {} layers over {}", backend.name(), description.layers.len(), description.root.display());
         say!("{} users inside; written to {}", description.ids.users(), plan.layers.written.display());
     }
-    let status = supervise(&description.ids, plan);
+    let known = description.root_hash.clone();
+    let ids = description.ids.clone();
+    let note = |snapshot: Option<String>| match snapshot {
+        Some(snapshot) if known.is_none() => {
+            description.root_hash = Some(snapshot);
+            description.write(&store.instance(name))
+        }
+        _ => Ok(()),
+    };
+    let status = supervise(&ids, plan, servers, note);
     drop(running);
     if description.ephemeral {
         store.lock()?.sweep()?;
@@ -126,14 +145,19 @@ fn open(store: &Store, name: &Name, start: &Start) -> Result<(Running, Descripti
     let running = match (locked.has(name), start.new) {
         (true, true) => bail!("there is an instance '{name}' already: destroy it, or start it without --new"),
         (true, false) => {
-            let known = locked.read(name)?.root;
-            if root.is_some_and(|root| root != known) {
+            let description = locked.read(name)?;
+            let (known, is_other) = (description.root, start.os.is_some() && start.os != description.os);
+            if is_other || root.is_some_and(|root| root != known) {
                 bail!("'{name}' is an instance over {}; another tree needs a new instance", known.display());
             }
             locked.claim(name)?
         }
         (false, true) => {
-            let root = root.context("a new instance needs an operating system's tree: --root DIR")?;
+            if let Some(os) = start.os.clone() {
+                return make_over(&locked, name, os, start.ephemeral);
+            }
+            let root =
+                root.context("a new instance needs an operating system's tree: --root DIR or --os REPO[/PATH]")?;
             let ids = usable_ids()?;
             check_apart(store, &root)?;
             check_whole(&root)?;
@@ -144,12 +168,18 @@ fn open(store: &Store, name: &Name, start: &Start) -> Result<(Running, Descripti
             let parent = current.as_ref().with_context(|| {
                 format!("there is no instance '{name}', and no current one: --new makes one, --from NAME stacks it on another")
             })?;
-            if root.is_some() {
+            if root.is_some() || start.os.is_some() {
                 bail!("'{name}' gets the tree of '{parent}'; --root is for --new");
             }
             locked.fork(name, parent, start.ephemeral)?
         }
     };
+    Ok((running, locked.read(name)?))
+}
+
+/// Makes a new instance over a tree in a repository.
+fn make_over(locked: &Locked<'_>, name: &Name, os: Os, ephemeral: bool) -> Result<(Running, Description)> {
+    let running = locked.make(name, Description::over(os, usable_ids()?, ephemeral))?;
     Ok((running, locked.read(name)?))
 }
 
@@ -203,14 +233,23 @@ fn usable_ids() -> Result<Ids> {
 fn layers(store: &Store, name: &Name, description: &Description) -> Result<Layers> {
     let directory = store.layers();
     let (written, below) = description.layers.split_first().context("an instance without a layer")?;
-    let read = below.iter().map(|layer| layer.files(&directory)).chain([description.root.clone()]).collect();
     let instance = store.instance(name);
+    let root = match &description.os {
+        Some(os) => instance.join("os").join(&os.path),
+        None => description.root.clone(),
+    };
+    let read = below.iter().map(|layer| layer.files(&directory)).chain([root]).collect();
     let (written, work) = (written.files(&directory), written.work(&directory));
     Ok(Layers { place: instance.join("root"), written, work, read, places: instance.join("places") })
 }
 
 /// Runs the plan in a child: signals go there, its exit status comes back.
-fn supervise(ids: &Ids, plan: Plan) -> Result<u8> {
+fn supervise(
+    ids: &Ids,
+    plan: Plan,
+    servers: Option<Servers>,
+    note: impl FnOnce(Option<String>) -> Result<()>,
+) -> Result<u8> {
     use Signal::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
     let mut signals = SigSet::empty();
     signals.extend([SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH]);
@@ -218,6 +257,13 @@ fn supervise(ids: &Ids, plan: Plan) -> Result<u8> {
     signals.thread_block().context("blocking signals")?;
     let news = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).context("waiting for signals")?;
     let child = child::start(ids, plan.namespaces(), || plan.carry_out())?;
+    if let Some(servers) = servers
+        && let Err(error) = servers.start().and_then(note)
+    {
+        let _ = kill_process(child, rustix::process::Signal::KILL);
+        let _ = child::end_of(child);
+        return Err(error);
+    }
     loop {
         if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).context("waiting for the instance")? {
             return Ok(child::code(status));

@@ -204,6 +204,7 @@ impl Locked<'_> {
             below.write(&self.store.instance(parent))?;
         }
         let mut description = Description::new(below.root, below.ids, ephemeral);
+        (description.os, description.root_hash) = (below.os, below.root_hash);
         description.layers = below.layers.get(1..).unwrap_or_default().to_vec();
         self.make(name, description)
     }

@@ -24,4 +24,4 @@ mod present;
 mod table;
 mod tree;
 
-pub use mount::{MountError, Mounted, Settings, mount, unmount};
+pub use mount::{MountError, Mounted, Settings, mount, serve, unmount};

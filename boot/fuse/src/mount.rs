@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -133,26 +133,51 @@ pub fn mount(
     settings: Settings,
 ) -> Result<Mounted, MountError> {
     check(place)?;
-    let wants_passthrough = settings.passthrough;
-    let tree = Arc::new(Tree::new(namespace, repository, settings.kernel_keeps));
-    let mut config = Config::default();
+    let mut config = config(&settings);
     config.mount_options = vec![MountOption::RO, MountOption::FSName(SOURCE.to_owned())];
     if settings.checks_permissions {
         config.mount_options.push(MountOption::DefaultPermissions);
     }
+    let begin = |adapter| Session::new(adapter, place, &config);
+    go_on(namespace, repository, settings, begin)
+        .map_err(|source| MountError::Refused { place: place.to_owned(), source })
+}
+
+/// Serves `repository` to whoever mounts the opened `/dev/fuse` that is given, or has mounted it already, in whatever
+/// namespaces; so the server can stay outside of them. Whether permissions are checked is for who mounts.
+///
+/// # Errors
+/// Where it is no such device, or the kernel's first message is none.
+pub fn serve(namespace: Namespace, repository: Repository, device: OwnedFd, settings: Settings) -> io::Result<Mounted> {
+    let config = config(&settings);
+    let acl = config.acl;
+    go_on(namespace, repository, settings, |adapter| Session::from_fd(adapter, device, acl, config))
+}
+
+fn config(settings: &Settings) -> Config {
+    let mut config = Config::default();
     config.acl = if settings.for_others { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(settings.threads.max(1));
+    config
+}
+
+/// Begins a session and lets it go on in threads.
+fn go_on(
+    namespace: Namespace,
+    repository: Repository,
+    settings: Settings,
+    begin: impl FnOnce(Adapter) -> io::Result<Session<Adapter>>,
+) -> io::Result<Mounted> {
+    let tree = Arc::new(Tree::new(namespace, repository, settings.kernel_keeps));
     let control = Arc::new(Control::new(settings.on_drop));
-    let adapter = Adapter::new(tree.clone(), control.clone(), wants_passthrough);
-    let refused = |source: io::Error| MountError::Refused { place: place.to_owned(), source };
-    let session = Session::new(adapter, place, &config).map_err(refused)?;
-    let device = session.as_fd().try_clone_to_owned().map_err(refused)?;
+    let session = begin(Adapter::new(tree.clone(), control.clone(), settings.passthrough))?;
+    let device = session.as_fd().try_clone_to_owned()?;
     control.connect(Some(Kernel { device, notifier: session.notifier() }));
-    let session = receiver(session.spawn().map_err(refused)?);
+    let session = receiver(session.spawn()?);
     let ended = Arc::new(AtomicBool::new(false));
     let (tree_of_clock, control_of_clock, ended_of_clock) = (tree.clone(), control.clone(), ended.clone());
     let clock = move || keep_fresh(&tree_of_clock, &control_of_clock, &ended_of_clock);
-    thread::Builder::new().name("cvmfs-clock".to_owned()).spawn(clock).map_err(refused)?;
+    thread::Builder::new().name("cvmfs-clock".to_owned()).spawn(clock)?;
     Ok(Mounted { session: Mutex::new(Some(session)), tree, control, ended })
 }
 

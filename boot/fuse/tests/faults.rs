@@ -288,3 +288,14 @@ fn others_may_not_ask() {
     assert!(complaint(&mut ask).contains("only root and whoever mounted it"));
     assert_eq!(mount.read("never").unwrap(), "never\n");
 }
+
+#[test]
+fn the_manual_page_is_that_of_the_command_line() {
+    let fresh = tempfile::tempdir().unwrap();
+    output(Command::new(program()).args(["generate", "man"]).arg(fresh.path()));
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../doc/man/cvmfs-mount.1");
+    let same = fs::read(fresh.path().join("cvmfs-mount.1")).unwrap() == fs::read(committed).unwrap_or_default();
+    assert!(same, "it is out of date: run 'cvmfs-mount generate man doc/man'");
+    output(Command::new(program()).args(["generate", "completions"]).arg(fresh.path()));
+    assert!(fresh.path().join("_cvmfs-mount").is_file());
+}

@@ -19,6 +19,7 @@ pub(crate) mod program;
 pub(crate) mod root;
 
 use crate::arguments::{Backend, Bind, Net};
+use crate::served::Mounts;
 use anyhow::{Context as _, Result};
 use mounts::Mount;
 use program::Program;
@@ -38,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) binds: Vec<Bind>,
     /// Repositories that the host has mounted.
     pub(crate) repositories: Vec<String>,
+    /// Repositories that are mounted here and served from outside.
+    pub(crate) served: Option<Mounts>,
     /// Whether somebody else can be made a member of other groups.
     pub(crate) can_set_groups: bool,
     pub(crate) program: Program,
@@ -79,7 +82,8 @@ impl Plan {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount_change("/", private).context("making mounts private")?;
         let name_servers = network::name_servers();
-        let prepared = self.prepare()?;
+        let served = self.served.as_ref().map(Mounts::make).transpose()?.unwrap_or_default();
+        let prepared = self.prepare(served)?;
         root::enter(&self.layers)?;
         prepared.attach()?;
         if self.net == Net::None {
@@ -97,7 +101,7 @@ impl Plan {
     }
 
     /// Makes all mounts, as long as the host's tree is there.
-    fn prepare(&self) -> Result<Prepared> {
+    fn prepare(&self, served: Vec<(PathBuf, Mount)>) -> Result<Prepared> {
         let mut prepared = Prepared::default();
         let process = if self.has_processes() {
             mounts::fresh("proc", &[]).context("mounting /proc; try --backend=userns")?
@@ -115,7 +119,7 @@ impl Plan {
         prepared.devices = Some(devices::gather()?);
         prepared.add("/run", mounts::fresh("tmpfs", &[("mode", "0755")])?);
         prepared.add("/tmp", mounts::fresh("tmpfs", &[("mode", "1777")])?);
-        if !self.repositories.is_empty() {
+        if !self.repositories.is_empty() || !served.is_empty() {
             prepared.add("/cvmfs", mounts::fresh("tmpfs", &[("mode", "0755")])?);
         }
         for repository in &self.repositories {
@@ -124,6 +128,7 @@ impl Plan {
             shown.make_read_only().with_context(|| format!("making {path} read-only"))?;
             prepared.add(&path, shown);
         }
+        prepared.places.extend(served);
         for bind in &self.binds {
             let shown = mounts::copy(&bind.source)?;
             if bind.read_only {

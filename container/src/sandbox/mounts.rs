@@ -4,10 +4,10 @@
 use anyhow::{Context as _, Result};
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
@@ -30,6 +30,30 @@ pub(crate) fn fresh(kind: &str, options: &[(&str, &str)]) -> Result<Mount> {
         fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
     Ok(Mount { fd: made().with_context(|| format!("making a file system of type {kind}"))?, is_directory: true })
+}
+
+/// A file system of FUSE, and the device through which it is served. Only who opens the device in a user namespace may
+/// mount it there.
+pub(crate) fn fuse() -> Result<(Mount, OwnedFd)> {
+    let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").context("opening /dev/fuse")?;
+    let made = || -> rustix::io::Result<OwnedFd> {
+        let context = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let number = device.as_raw_fd().to_string();
+        for (name, value) in
+            [("source", "cvmfs2"), ("fd", &number), ("rootmode", "40000"), ("user_id", "0"), ("group_id", "0")]
+        {
+            fsconfig_set_string(context.as_fd(), name, value)?;
+        }
+        for name in ["ro", "allow_other", "default_permissions"] {
+            fsconfig_set_flag(context.as_fd(), name)?;
+        }
+        fsconfig_create(context.as_fd())?;
+        let attributes =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_RDONLY;
+        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    let mount = Mount { fd: made().context("mounting through FUSE")?, is_directory: true };
+    Ok((mount, device.into()))
 }
 
 /// What lies at this path, with all that is mounted below it, as another mount.
