@@ -169,7 +169,7 @@ pub(crate) fn run(what: &Served) -> Result<()> {
     let session = Session::new(&options)?;
     let repository = session.client().repository(what.fqrn.as_str()).with_context(|| what.fqrn.to_string())?;
     let root_hash = repository.snapshot().identity().root_hash;
-    let settings = Settings { for_others: true, passthrough: false, ..Settings::default() };
+    let settings = Settings { for_others: true, passthrough: false, answers: false, ..Settings::default() };
     let mounted = cvmfs_fuse::serve(session.client().namespace().clone(), repository, device, settings)?;
     let mut out = std::io::stdout();
     writeln!(out, "ready {root_hash}").and_then(|()| out.flush()).context("saying that it is ready")?;

@@ -167,6 +167,13 @@ fn an_operating_system_out_of_a_repository(site: &Site) {
     assert_eq!(site.says("a", &[], again), "1\nmore\nmine\nsame\n");
     assert_eq!(site.says("b", &["--backend=userns"], "cat /etc/version"), "1\n");
     assert_eq!(site.says("c", &new, "cat /etc/version"), "2\n");
+    // Nobody inside, also not root, has a say in what the server outside does: this would name other name servers.
+    let asks = format!(
+        "perl -e 'sysopen(F, \"/cvmfs/{FQRN}\", 0) or die; my $b = \"127.0.0.1:53\" . \"\\0\" x 1012; \
+         print ioctl(F, 0xC400CF03, $b) ? \"answered\" : $!{{ENOTTY}} ? \"refused\" : $!'"
+    );
+    let cvmfs = format!("--cvmfs={FQRN}");
+    assert_eq!(site.says("b", &[&cvmfs, "--backend=namespaces"], &asks), "refused");
     // Forks stay where their parent is; without a network, too.
     assert_eq!(site.says("d", &["--from=a", "--net=none"], "cat /etc/version; perl -e 'print 1'"), "1\nmore\n1");
     site.server.stop();

@@ -38,7 +38,8 @@ pub(crate) struct Adapter {
 /// What threads share.
 pub(crate) struct Shared {
     pub(crate) tree: Arc<Tree>,
-    pub(crate) control: Arc<Control>,
+    /// None: nobody may ask.
+    pub(crate) control: Option<Arc<Control>>,
     pub(crate) passthrough: Passthrough,
     /// Whether the kernel is asked to read cache files by itself.
     pub(crate) wants_passthrough: bool,
@@ -58,7 +59,7 @@ struct OpenDirectory {
 }
 
 impl Adapter {
-    pub(crate) fn new(tree: Arc<Tree>, control: Arc<Control>, wants_passthrough: bool) -> Adapter {
+    pub(crate) fn new(tree: Arc<Tree>, control: Option<Arc<Control>>, wants_passthrough: bool) -> Adapter {
         let shared = Shared {
             tree,
             control,
@@ -403,12 +404,13 @@ impl Filesystem for Adapter {
         let Some(question) = control::Question::parse(command, message).filter(|_| ino == INodeNo::ROOT) else {
             return reply.error(Errno::ENOTTY);
         };
+        let Some(control) = self.shared.control.clone() else { return reply.error(Errno::ENOTTY) };
         if request.uid() != 0 && request.uid() != libcvmfs::identity::user() {
             return reply.error(Errno::EPERM);
         }
         let shared = self.shared.clone();
         self.pool.run(move || {
-            let answer = shared.control.answer(&shared.tree, &question);
+            let answer = control.answer(&shared.tree, &question);
             let message = control::message(&answer);
             reply.ioctl(0, message.get(..room as usize).unwrap_or(&message));
         });

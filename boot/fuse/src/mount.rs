@@ -36,6 +36,8 @@ pub struct Settings {
     pub kernel_keeps: Option<Duration>,
     /// Threads that receive calls.
     pub threads: usize,
+    /// Questions are answered ([`crate::control`]); not for a mount whose root is somebody else than who serves it.
+    pub answers: bool,
     /// What else gives up its descriptors when nothing may be written any more.
     pub on_drop: Box<dyn Fn() + Send + Sync>,
 }
@@ -48,6 +50,7 @@ impl Default for Settings {
             passthrough: true,
             kernel_keeps: None,
             threads: thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
+            answers: true,
             on_drop: Box::new(|| ()),
         }
     }
@@ -170,7 +173,8 @@ fn go_on(
 ) -> io::Result<Mounted> {
     let tree = Arc::new(Tree::new(namespace, repository, settings.kernel_keeps));
     let control = Arc::new(Control::new(settings.on_drop));
-    let session = begin(Adapter::new(tree.clone(), control.clone(), settings.passthrough))?;
+    let answered = settings.answers.then(|| control.clone());
+    let session = begin(Adapter::new(tree.clone(), answered, settings.passthrough))?;
     let device = session.as_fd().try_clone_to_owned()?;
     control.connect(Some(Kernel { device, notifier: session.notifier() }));
     let session = receiver(session.spawn()?);
