@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// For every machine: file systems, and what they need without saying so.
-const ALWAYS: [&str; 13] = [
+const ALWAYS: [&str; 14] = [
     "crc32c_generic",
     "crc32c_intel",
     "fuse",
@@ -23,6 +23,7 @@ const ALWAYS: [&str; 13] = [
     "nls_utf8",
     "nls_iso8859_1",
     "loop",
+    "autofs4",
     "udf",
 ];
 

@@ -1,7 +1,8 @@
 //! The repository of the operating system: which snapshot, and mounting it.
 //!
-//! `cvmfs-mount` runs in a small root of its own, `/run/boot`, with scratch and mount point inside. `/run` moves into the operating
-//! system as a whole, so every path that the program knows stays what it was, whatever the system does to its root.
+//! `cvmfs-mount` runs in a small root of its own, `/run/initramfs/boot`, with scratch and mount point inside. `/run` moves into the
+//! operating system as a whole, so every path that the program knows stays what it was, whatever the system does to its root. And
+//! what lies below `/run/initramfs` is left alone when systemd unmounts all else.
 
 use crate::run;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,11 +14,11 @@ use std::process::{Command, Stdio};
 use ucernvm_context::Settings;
 
 /// The small root.
-pub(crate) const JAIL: &str = "/run/boot";
+pub(crate) const JAIL: &str = "/run/initramfs/boot";
 /// Where the scratch is.
-pub(crate) const SCRATCH: &str = "/run/boot/rw";
+pub(crate) const SCRATCH: &str = "/run/initramfs/boot/rw";
 /// Where the repository is.
-pub(crate) const REPOSITORY: &str = "/run/boot/ro";
+pub(crate) const REPOSITORY: &str = "/run/initramfs/boot/ro";
 /// Public master keys, in the initramfs.
 const KEYS: &str = "/etc/cvmfs/keys";
 /// Name of the mounting program.

@@ -3,38 +3,46 @@
 //! The scratch can only be unmounted when nothing uses it any more: the overlay first, then the program that serves the tree
 //! below it gives up what it writes.
 
-use crate::rescue;
-use crate::{repository, switch};
-use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use crate::{repository, rescue};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{mount_change, mount_move, mount_remount, unmount};
 use rustix::system::RebootCommand;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const OLD_ROOT: &str = "/oldroot";
+/// Where scratch and repository are put out of the old root's way.
+const SCRATCH: &str = "/scratch";
+const REPOSITORY: &str = "/repository";
 
 /// Takes everything apart and ends the machine as `word` says.
 pub(crate) fn shut_down(word: Option<&str>) -> ! {
     let old = Path::new(OLD_ROOT);
-    let jail = found_jail(old);
+    let jail = old.join(repository::JAIL.trim_start_matches('/'));
     if let Err(error) = repository::drop_writable(&jail) {
         say(&format!("[WRN] {error:#}"));
     }
-    let scratch = jail.join("rw");
-    let kept = [jail.clone(), scratch.clone(), jail.join("ro"), jail.join("proc"), PathBuf::from("/run")];
+    // Mounts can be moved only where nobody else sees them.
+    let _ = mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC);
+    for (from, to) in [("rw", SCRATCH), ("ro", REPOSITORY)] {
+        if let Err(error) = mount_move(jail.join(from), to) {
+            say(&format!("[WRN] {from}: {error}"));
+        }
+    }
     // What was mounted last first, and again: some mounts only then have nothing below them.
     for _ in 0..3 {
-        for place in mounts().iter().rev().filter(|place| place.starts_with(old) && !kept.contains(place)) {
+        for place in mounts().iter().rev().filter(|place| place.starts_with(old)) {
             let _ = unmount(place.as_path(), UnmountFlags::empty());
         }
     }
-    for place in mounts().iter().rev().filter(|place| place.starts_with(old) && !kept.contains(place)) {
-        say(&format!("[WRN] {} is still in use", place.display()));
+    // The program that serves the tree has its root there; it ends when the tree is unmounted.
+    for place in mounts().iter().rev().filter(|place| place.starts_with(old)) {
         let _ = unmount(place.as_path(), UnmountFlags::DETACH);
     }
-    // Without the overlay the program behind it has nobody to serve.
-    let _ = unmount(jail.join("ro").as_path(), UnmountFlags::DETACH);
-    match unmount(scratch.as_path(), UnmountFlags::empty()) {
+    let _ = unmount(REPOSITORY, UnmountFlags::DETACH);
+    match settled(|| unmount(SCRATCH, UnmountFlags::empty())) {
         Ok(()) => say("[INF] Unmounting root filesystem... check"),
-        Err(_) => match mount_remount(scratch.as_path(), MountFlags::RDONLY, "") {
+        Err(_) => match mount_remount(SCRATCH, MountFlags::RDONLY, "") {
             Ok(()) => say("[INF] Unmounting root filesystem... read-only"),
             Err(error) => say(&format!("[ERR] Unmounting root filesystem: {error}")),
         },
@@ -47,10 +55,15 @@ pub(crate) fn shut_down(word: Option<&str>) -> ! {
     })
 }
 
-/// systemd moves `/run` out of the old root before it comes here.
-fn found_jail(old: &Path) -> PathBuf {
-    let moved = PathBuf::from(repository::JAIL);
-    if moved.join("rw").exists() { moved } else { switch::jail_below(old) }
+/// Tries for some seconds: a program that ends has descriptors until it has ended.
+fn settled(attempt: impl Fn() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    for _ in 0..50 {
+        if attempt().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    attempt()
 }
 
 /// Places of all mounts, in the order of mounting.

@@ -1,6 +1,6 @@
 //! From the initramfs to the operating system.
 
-use crate::repository::{JAIL, PROGRAM, REPOSITORY, SCRATCH};
+use crate::repository::{REPOSITORY, SCRATCH};
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, mount, mount_move};
@@ -86,11 +86,10 @@ fn directory(path: &Path, mode: u32) -> Result<()> {
 /// The small system that systemd returns to when it has stopped everything: it takes the disks apart.
 fn exitrd() -> Result<()> {
     let exitrd = Path::new("/run/initramfs");
-    for name in ["bin", "dev", "proc", "sys", "run", "oldroot", "etc"] {
+    for name in ["dev", "proc", "sys", "run", "oldroot", "etc", "scratch", "repository"] {
         fs::create_dir_all(exitrd.join(name))?;
     }
     fs::copy("/init", exitrd.join("shutdown")).context("/init")?;
-    fs::copy(Path::new("/bin").join(PROGRAM), exitrd.join("bin").join(PROGRAM)).context(PROGRAM)?;
     fs::write(exitrd.join("etc/initrd-release"), "NAME=\"micro-CernVM\"\n")?;
     Ok(())
 }
@@ -131,11 +130,6 @@ fn free_memory() {
             let _ = if found.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         }
     }
-}
-
-/// Whether the small root is where this program expects it, seen from `old`.
-pub(crate) fn jail_below(old: &Path) -> std::path::PathBuf {
-    old.join(JAIL.trim_start_matches('/'))
 }
 
 #[cfg(test)]

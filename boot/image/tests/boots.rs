@@ -1,0 +1,121 @@
+//! Machines that boot a published Debian, in QEMU without hardware support. Each boot takes most of a minute, so there are few, and
+//! each shows several things.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::Site;
+use common::machine::Plan;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Whether the scratch was left as a file system that was unmounted: nothing to replay, nothing to repair.
+fn is_clean(disk: &Path) -> bool {
+    let partition = format!("{}?offset={}", disk.display(), 1 << 20);
+    let header = Command::new("dumpe2fs").args(["-h", &partition]).output().unwrap();
+    let header = String::from_utf8_lossy(&header.stdout).into_owned();
+    assert!(header.contains("Filesystem volume name:   UROOT"), "{header}");
+    let check = Command::new("e2fsck").args(["-fn", &partition]).output().unwrap();
+    !header.contains("needs_recovery") && check.status.success()
+}
+
+fn blank_disk(site: &Site, name: &str) -> std::path::PathBuf {
+    let disk = site.directory.path().join(name);
+    fs::File::create(&disk).unwrap().set_len(2 << 30).unwrap();
+    disk
+}
+
+#[test]
+fn machines_boot() {
+    let site = Site::new();
+    let (cd, report) = site.build("ucernvm.iso", &[]);
+    let (disk, again) = site.build("ucernvm.raw", &["--format", "raw"]);
+    assert_eq!(report["sha256"], again["sha256"], "the same input makes the same bytes");
+    assert_eq!(report["absent_modules"].as_array().map(Vec::len), Some(0), "{report}");
+    a_debian_boots_and_keeps_what_was_written_and_its_snapshot(&site, &cd, &disk);
+    a_disk_with_data_is_left_as_it_is(&site, &cd);
+    without_its_server_a_machine_ends_in_the_rescue_shell(site, &cd);
+}
+
+/// One machine through its life: first boot from a CD with a BIOS, second from a disk with UEFI.
+fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &Path, disk: &Path) {
+    let scratch = blank_disk(site, "scratch.raw");
+    let data = site.directory.path().join("user-data");
+    fs::write(&data, "#!/bin/sh\necho hello\n[ucernvm-begin]\nnonsense=1\n[ucernvm-end]\n").unwrap();
+    let scratch_name = scratch.to_str().unwrap();
+    let seeded = ["--scratch", scratch_name, "--user-data", data.to_str().unwrap()];
+    let mut first = Plan::new(cd).network(site.server.port()).with(&seeded).start();
+    for line in [
+        "* Welcome to micro-CernVM",
+        "[INF] Loading predefined modules... check",
+        "[INF] Starting networking... check",
+        "[INF] Contextualizing VM... NoCloud",
+        "[WRN] user data: nonsense is not known",
+        "[INF] Partitioning /dev/vda... check",
+        "[INF] Formatting /dev/vda1... check",
+        "[INF] Mounting root filesystem... check",
+        "[INF] Starting CernVM File System... connected to os.example.org",
+        "[INF] Posting kernel modules... check",
+        "[INF] Pinning core file set... check",
+        "[INF] Booting CERN Virtual Machine",
+    ] {
+        first.expect(line);
+    }
+    first.log_in();
+    assert_eq!(first.ask("cat /etc/release-of-test"), "v1");
+    assert!(first.ask("cat /var/lib/cloud/seed/nocloud/user-data").contains("echo hello"), "it is handed on");
+    assert_eq!(
+        first.ask("echo written > /etc/mine; rm /etc/issue.net; test -d /lib/modules/$(uname -r) && echo modules"),
+        "modules"
+    );
+    let cold = site.server.requests().len();
+    let said = first.power_off();
+    assert!(said.contains("Unmounting root filesystem... check"), "{said}");
+    assert!(is_clean(&scratch));
+
+    // A new snapshot is published; this machine stays where it is.
+    fs::write(site.tree("etc/release-of-test"), "v2\n").unwrap();
+    site.publish("v2");
+    site.server.forget_requests();
+    let firmware = ["--scratch", scratch_name, "--uefi"];
+    let mut second = Plan::new(disk).network(site.server.port()).with(&firmware).start();
+    second.expect("connected to os.example.org");
+    second.log_in();
+    assert!(!second.said.contains("Formatting") && !second.said.contains("Contextualizing"), "{}", second.said);
+    assert_eq!(second.ask("cat /etc/mine /etc/release-of-test; ls /etc/issue.net 2>/dev/null"), "written\nv1");
+    let warm = site.server.requests().len();
+    assert!(warm * 10 < cold, "{cold} requests at first, then {warm}");
+    assert!(second.power_off().contains("Unmounting root filesystem... check"));
+    assert!(is_clean(&scratch));
+}
+
+/// No server: the line that says so, then a shell.
+fn without_its_server_a_machine_ends_in_the_rescue_shell(site: Site, cd: &Path) {
+    let port = site.server.port();
+    site.server.stop();
+    let mut machine = Plan::new(cd).network(port).start();
+    machine.expect("[WRN] no disk: what is written is lost when the machine ends");
+    machine.expect("[INF] Starting CernVM File System... failed");
+    machine.expect("[ERR] step 'repository': os.example.org cannot be mounted");
+    machine.expect("(initrd) ");
+    assert_eq!(machine.ask("ls /etc/cvmfs/keys"), "os.example.org.pub", "it is a shell that works");
+}
+
+/// A disk with somebody's data, and no network: both are said, and the disk is as it was.
+fn a_disk_with_data_is_left_as_it_is(site: &Site, cd: &Path) {
+    let disk = blank_disk(site, "data.raw");
+    assert!(Command::new("mke2fs").args(["-q", "-t", "ext4", "-L", "photos"]).arg(&disk).status().unwrap().success());
+    let before = sum(&disk);
+    let mut machine = Plan::new(cd).with(&["--network", "none", "--scratch", disk.to_str().unwrap()]).start();
+    machine.expect("[INF] Starting networking... failed");
+    machine.expect("[ERR] step 'new scratch': Unable to find empty partition");
+    machine.expect("/dev/vda holds an ext file system");
+    machine.expect("(initrd) ");
+    drop(machine);
+    assert!(sum(&disk) == before, "the disk was changed");
+}
+
+fn sum(file: &Path) -> Vec<u8> {
+    cvmfs_tests::tools::output(Command::new("sha256sum").arg(file)).stdout
+}

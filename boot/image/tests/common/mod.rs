@@ -1,0 +1,106 @@
+//! A Debian in a repository, and machines that boot it.
+
+pub(crate) mod machine;
+
+use cvmfs_tests::server::WebRoot;
+use cvmfs_tests::tools::{output, require_tool};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The repository of the operating system.
+pub(crate) const FQRN: &str = "os.example.org";
+/// Where machines see the server.
+pub(crate) const SERVER: &str = "10.0.2.100";
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Files that are made once for all tests, and again when what they are made from changes.
+fn kept() -> PathBuf {
+    let directory = Path::new(env!("CARGO_BIN_EXE_ucernvm")).ancestors().nth(2).unwrap().join("boot");
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A repository with a Debian in it, and a server.
+pub(crate) struct Site {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) server: WebRoot,
+    programs: PathBuf,
+}
+
+impl Site {
+    /// Publishes a Debian as tag `v1`.
+    pub(crate) fn new() -> Site {
+        let programs = static_programs();
+        let directory = tempfile::tempdir().unwrap();
+        let (storage, keys) = (directory.path().join("storage"), directory.path().join("keys"));
+        output(publisher().args(["mkfs", FQRN, "--storage"]).arg(&storage).arg("--keys").arg(&keys));
+        let tree = directory.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        output(Command::new("tar").arg("-xpf").arg(debian()).arg("-C").arg(&tree));
+        let site = Site { server: WebRoot::serve(FQRN, &storage), directory, programs };
+        site.publish("v1");
+        site
+    }
+
+    /// A path in the tree that is published next.
+    pub(crate) fn tree(&self, path: &str) -> PathBuf {
+        self.directory.path().join("tree").join(path)
+    }
+
+    /// Publishes the tree as it is now.
+    pub(crate) fn publish(&self, tag: &str) {
+        let (storage, keys) = (self.directory.path().join("storage"), self.directory.path().join("keys"));
+        let mut publish = publisher();
+        publish.args(["publish", FQRN]).arg(self.tree("")).arg("--storage").arg(storage).arg("--keys").arg(keys);
+        output(publish.args(["--tag", tag]));
+    }
+
+    /// Builds an image called `name` with the kernel of this machine's Debian; what `ucernvm` says.
+    pub(crate) fn build(&self, name: &str, more: &[&str]) -> (PathBuf, serde_json::Value) {
+        let image = self.directory.path().join(name);
+        let mut build = Command::new(env!("CARGO_BIN_EXE_ucernvm"));
+        build.args(["build", "--kernel", "debian", "--repo", FQRN, "--json", "--append", "cvmfs_ntp=NONE"]);
+        build.args(["--url", &format!("http://{SERVER}/cvmfs/@fqrn@")]);
+        build.arg("--key").arg(self.directory.path().join("keys").join(format!("{FQRN}.pub")));
+        build.arg("--programs").arg(&self.programs).args(more).arg("-o").arg(&image);
+        // Two images of one run must not differ by what is in nobody's hand.
+        let report = output(build.env("XDG_CACHE_HOME", kept()));
+        (image, serde_json::from_slice(&report.stdout).unwrap())
+    }
+}
+
+/// `ucernvm-init` and `cvmfs-mount` for images.
+fn static_programs() -> PathBuf {
+    output(Command::new(workspace().join("ci/boot")).arg("quick"));
+    workspace().join("target/boot")
+}
+
+/// `cvmfs-server`, which a build of the whole workspace has put beside our program.
+fn publisher() -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_ucernvm")).with_file_name("cvmfs-server");
+    if !program.exists() {
+        let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+        output(Command::new(cargo).current_dir(workspace()).args(["build", "--quiet", "--package", "cvmfs-server"]));
+    }
+    Command::new(program)
+}
+
+/// A small Debian as an archive: systemd, a login on the console, and no password.
+fn debian() -> PathBuf {
+    require_tool("mmdebstrap").expect("mmdebstrap");
+    let script = workspace().join("examples/boot/debian");
+    let archive = kept().join("debian.tar");
+    let made_from = kept().join("debian.script");
+    let text = fs::read(&script).unwrap();
+    if !archive.exists() || fs::read(&made_from).ok().as_deref() != Some(&text) {
+        let arriving = kept().join(format!("debian-{}.tar", std::process::id()));
+        output(Command::new(&script).arg(&arriving));
+        fs::rename(arriving, &archive).unwrap();
+        fs::write(made_from, text).unwrap();
+    }
+    archive
+}
