@@ -73,7 +73,7 @@ pub(crate) enum Command {
         archive: PathBuf,
     },
     /// Serve a repository to the kernel through the device that is the standard input
-    #[command(hide = true)]
+    #[command(name = "serve-repository", hide = true)]
     Serve(Served),
     /// Write manual pages or shell completions
     #[command(hide = true)]

@@ -80,6 +80,10 @@ fn own_processes(ids: &Ids) -> Result<()> {
     tried(ids, namespaces, || mounts::fresh("proc", &[]).map(drop))
 }
 
+fn fuse(ids: &Ids) -> Result<()> {
+    tried(ids, libc::CLONE_NEWNS, || mounts::fuse().map(drop))
+}
+
 /// Lays an empty layer over an empty directory, where instances would be.
 fn overlay(ids: &Ids) -> Result<PathBuf> {
     let store = Store::open()?;
@@ -126,6 +130,7 @@ fn report() -> Report {
         finding("process namespace", "--backend=namespaces: a /proc of its own", made(own_processes(&own))),
         finding("network namespace", "--net=none", made(network)),
         finding("overlayfs", "layers", overlay(&own).map(|place| format!("in {}", place.display()))),
+        finding("FUSE", "--os, and --cvmfs without cvmfs-run: repositories mounted inside", made(fuse(&own))),
         finding("other users", "files of others than you inside: package managers want them", users),
     ];
     let works = |name: &str| findings.iter().any(|found| found.name == name && found.works);

@@ -124,7 +124,7 @@ impl Servers {
 
     fn start_one(&self, fqrn: &Fqrn, root_hash: Option<&str>, pin: bool, device: OwnedFd) -> Result<String> {
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
-        command.arg("serve").arg(fqrn.as_str());
+        command.arg("serve-repository").arg(fqrn.as_str());
         command.args(root_hash.map(|hash| format!("--root-hash={hash}"))).args(pin.then_some("--pin"));
         for (name, value) in &self.options {
             command.arg("-o").arg(format!("{name}={value}"));

@@ -7,17 +7,13 @@ mod common;
 
 use common::{User, built, output, text};
 use cvmfs_tests::server::WebRoot;
-use cvmfs_tests::tools::{is_root, require_tool};
+use cvmfs_tests::tools::{WITH_FUSE, is_root, require_tool};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 const FQRN: &str = "os.test.example";
-
-/// Makes `/dev/fuse` usable for everybody, as it is on most machines, for what runs in here only; then runs the rest.
-const OPEN_DEVICE: &str = "set -e; mount --make-rprivate /; [ -e \"$0\" ] || mknod \"$0\" c 10 229; chmod 666 \"$0\"; \
-                           mount --bind \"$0\" /dev/fuse; exec \"$@\"";
 
 /// A Debian of the packages that every Debian has, as they are installed here: bash, perl, apt and what they need.
 fn debian(tree: &Path) {
@@ -96,7 +92,7 @@ impl Site {
     fn fork(&self, arguments: &[&str]) -> Command {
         let inner = self.user.fork(arguments);
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", OPEN_DEVICE]).arg(self.user.home.path().join("device"));
+        command.args(["--mount", "sh", "-c", WITH_FUSE]).arg(self.user.home.path().join("device"));
         command.arg(inner.get_program()).args(inner.get_args());
         command.env_clear().current_dir("/").stdin(std::process::Stdio::null());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -130,6 +126,8 @@ fn systems_and_repositories_through_fuse() {
         return cvmfs_tests::tools::skip("only root can make a device for an ordinary user");
     }
     let Some(site) = Site::new() else { return };
+    let said = text(&mut site.fork(&["probe"]));
+    assert!(said.contains("yes  FUSE: "), "{said}");
     repositories_are_mounted_inside(&site);
     an_operating_system_out_of_a_repository(&site);
     site.server.restart();

@@ -24,6 +24,12 @@ pub fn require_tool(name: &str) -> Option<PathBuf> {
 /// Runs its further arguments as somebody who is not root, and nobody's friend. Only root can do this.
 pub const SOMEBODY_ELSE: [&str; 6] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
+/// A shell script that lets everybody use `/dev/fuse`, as on most machines, in a mount namespace of its own, and then
+/// runs its arguments; `$0` is a file that it may make. Only root can run it, below `unshare --mount`.
+pub const WITH_FUSE: &str = "set -e; mount --make-rprivate /; if [ \"$(stat -c %a /dev/fuse)\" != 666 ]; then \
+                             [ -e \"$0\" ] || mknod \"$0\" c 10 229; chmod 666 \"$0\"; \
+                             mount --bind \"$0\" /dev/fuse; fi; exec \"$@\"";
+
 /// Whether root runs the tests.
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)

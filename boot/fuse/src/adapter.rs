@@ -29,6 +29,9 @@ const GENERATION: Generation = Generation(0);
 /// Places of `.` and `..` in a listing.
 const DOTS: u64 = 2;
 
+/// Bytes from which on a file is worth two more calls at each open, for the kernel to read it by itself.
+const LEAST_FOR_PASSTHROUGH: u64 = 256 << 10;
+
 /// A repository as a file system.
 pub(crate) struct Adapter {
     shared: Arc<Shared>,
@@ -118,8 +121,8 @@ impl Shared {
     }
 
     /// Opens a file of the cache for the kernel.
-    fn opened(&self, reply: ReplyOpen, id: u64, file: File, keeps_pages: bool) {
-        let backing = self.passthrough.open(id, || reply.open_backing(&file));
+    fn opened(&self, reply: ReplyOpen, id: u64, file: File, keeps_pages: bool, is_large: bool) {
+        let backing = if is_large { self.passthrough.open(id, || reply.open_backing(&file)) } else { None };
         let mut flags = FopenFlags::FOPEN_NOFLUSH;
         if keeps_pages {
             flags |= FopenFlags::FOPEN_KEEP_CACHE;
@@ -229,11 +232,12 @@ impl Filesystem for Adapter {
             Err(error) => return reply.error(errno(&error)),
         };
         let (node, keeps_pages) = (opening.thing, opening.keeps_pages);
+        let is_large = node.attributes().size >= LEAST_FOR_PASSTHROUGH;
         self.answer(
             reply,
             move |_| node.open(),
             move |shared, reply, outcome| match outcome {
-                Ok(file) => shared.opened(reply, ino.0, file, keeps_pages),
+                Ok(file) => shared.opened(reply, ino.0, file, keeps_pages, is_large),
                 Err(errno) => {
                     shared.tree.closed(ino.0);
                     reply.error(errno);

@@ -4,7 +4,7 @@
 pub(crate) mod stage;
 
 pub(crate) use cvmfs_tests::tools::output;
-use cvmfs_tests::tools::{SOMEBODY_ELSE, is_root};
+use cvmfs_tests::tools::{SOMEBODY_ELSE, WITH_FUSE, is_root};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,6 @@ use tempfile::TempDir;
 
 /// The repository with every kind of entry.
 pub(crate) const SMALL: &str = "small.test.example";
-
-/// Makes `/dev/fuse` usable for everybody, as it is on most machines, for what runs in here only; then runs the rest.
-const OPEN_DEVICE: &str = "set -e; mount --make-rprivate /; mknod \"$0\" c 10 229; chmod 666 \"$0\"; \
-                           mount --bind \"$0\" /dev/fuse; exec \"$@\"";
 
 /// Somebody with an empty cache, and parameters.
 pub(crate) struct User {
@@ -132,7 +128,7 @@ impl User {
         if is_root() {
             output(Command::new("chown").arg("-R").arg("65534:65534").arg(self.home.path()));
             let mut command = self.command("unshare");
-            command.args(["--mount", "sh", "-c", OPEN_DEVICE]).arg(self.path("device"));
+            command.args(["--mount", "sh", "-c", WITH_FUSE]).arg(self.path("device"));
             command.args(SOMEBODY_ELSE).args(before).args(["bash", "-c", &script]);
             return command;
         }
