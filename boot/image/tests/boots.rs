@@ -4,27 +4,11 @@
 
 mod common;
 
-use common::Site;
-use common::machine::Plan;
+use common::machine::{Machine, Plan};
+use common::{Site, blank_disk, is_clean};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-
-/// Whether the scratch was left as a file system that was unmounted: nothing to replay, nothing to repair.
-fn is_clean(disk: &Path) -> bool {
-    let partition = format!("{}?offset={}", disk.display(), 1 << 20);
-    let header = Command::new("dumpe2fs").args(["-h", &partition]).output().unwrap();
-    let header = String::from_utf8_lossy(&header.stdout).into_owned();
-    assert!(header.contains("Filesystem volume name:   UROOT"), "{header}");
-    let check = Command::new("e2fsck").args(["-fn", &partition]).output().unwrap();
-    !header.contains("needs_recovery") && check.status.success()
-}
-
-fn blank_disk(site: &Site, name: &str) -> std::path::PathBuf {
-    let disk = site.directory.path().join(name);
-    fs::File::create(&disk).unwrap().set_len(2 << 30).unwrap();
-    disk
-}
 
 #[test]
 fn machines_boot() {
@@ -70,6 +54,7 @@ fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &
         "modules"
     );
     let cold = site.server.requests().len();
+    tell("cold", cold, &mut first);
     let said = first.power_off();
     assert!(said.contains("Unmounting root filesystem... check"), "{said}");
     assert!(is_clean(&scratch));
@@ -85,9 +70,17 @@ fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &
     assert!(!second.said.contains("Formatting") && !second.said.contains("Contextualizing"), "{}", second.said);
     assert_eq!(second.ask("cat /etc/mine /etc/release-of-test; ls /etc/issue.net 2>/dev/null"), "written\nv1");
     let warm = site.server.requests().len();
+    tell("warm", warm, &mut second);
     assert!(warm * 10 < cold, "{cold} requests at first, then {warm}");
     assert!(second.power_off().contains("Unmounting root filesystem... check"));
     assert!(is_clean(&scratch));
+}
+
+/// Figures for whoever wants to see them.
+fn tell(which: &str, requests: usize, machine: &mut Machine) {
+    let received = machine.ask("cat /sys/class/net/eth0/statistics/rx_bytes");
+    let steps = machine.ask("cat /mnt/.rw/ulogs/steps.log; cat /proc/uptime");
+    println!("{which}: {requests} requests, {received} bytes received\n{steps}");
 }
 
 /// No server: the line that says so, then a shell.

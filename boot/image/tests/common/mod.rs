@@ -61,9 +61,15 @@ impl Site {
 
     /// Builds an image called `name` with the kernel of this machine's Debian; what `ucernvm` says.
     pub(crate) fn build(&self, name: &str, more: &[&str]) -> (PathBuf, serde_json::Value) {
+        self.build_with(name, "", more)
+    }
+
+    /// The same with more words on the kernel command line.
+    pub(crate) fn build_with(&self, name: &str, words: &str, more: &[&str]) -> (PathBuf, serde_json::Value) {
         let image = self.directory.path().join(name);
         let mut build = Command::new(env!("CARGO_BIN_EXE_ucernvm"));
-        build.args(["build", "--kernel", "debian", "--repo", FQRN, "--json", "--append", "cvmfs_ntp=NONE"]);
+        build.args(["build", "--kernel", "debian", "--repo", FQRN, "--json"]);
+        build.args(["--append", &format!("cvmfs_ntp=NONE {words}")]);
         build.args(["--url", &format!("http://{SERVER}/cvmfs/@fqrn@")]);
         build.arg("--key").arg(self.directory.path().join("keys").join(format!("{FQRN}.pub")));
         build.arg("--programs").arg(&self.programs).args(more).arg("-o").arg(&image);
@@ -73,8 +79,11 @@ impl Site {
     }
 }
 
-/// `ucernvm-init` and `cvmfs-mount` for images.
+/// `ucernvm-init` and `cvmfs-mount` for images; those in `CVMFS_TESTS_BOOT_PROGRAMS` if it is set.
 fn static_programs() -> PathBuf {
+    if let Some(built) = std::env::var_os("CVMFS_TESTS_BOOT_PROGRAMS") {
+        return PathBuf::from(built);
+    }
     output(Command::new(workspace().join("ci/boot")).arg("quick"));
     workspace().join("target/boot")
 }
@@ -103,4 +112,21 @@ fn debian() -> PathBuf {
         fs::write(made_from, text).unwrap();
     }
     archive
+}
+
+/// Whether the scratch was left as a file system that was unmounted: nothing to replay, nothing to repair.
+pub(crate) fn is_clean(disk: &Path) -> bool {
+    let partition = format!("{}?offset={}", disk.display(), 1 << 20);
+    let header = Command::new("dumpe2fs").args(["-h", &partition]).output().unwrap();
+    let header = String::from_utf8_lossy(&header.stdout).into_owned();
+    assert!(header.contains("Filesystem volume name:   UROOT"), "{header}");
+    let check = Command::new("e2fsck").args(["-fn", &partition]).output().unwrap();
+    !header.contains("needs_recovery") && check.status.success()
+}
+
+/// A disk with nothing on it.
+pub(crate) fn blank_disk(site: &Site, name: &str) -> PathBuf {
+    let disk = site.directory.path().join(name);
+    fs::File::create(&disk).unwrap().set_len(2 << 30).unwrap();
+    disk
 }
