@@ -21,6 +21,7 @@ fn revision(number: u64, ttl: u64) -> Forge {
         .ttl(ttl)
         .file("/dir/version", format!("revision {number}\n"))
         .file("/dir/long", long)
+        .file("/dir/closed", format!("{number}").repeat(20_000))
         .file("/dir/same", "always the same\n")
         .file(format!("/dir/only{number}"), "")
         .symlink("/dir/link", format!("only{number}"))
@@ -41,6 +42,16 @@ fn a_new_revision_appears_while_what_is_open_stays() {
     let numbers = [number("version"), number("long"), number("same"), number(".")];
     let mut open = File::open(path("version")).unwrap();
     let long = File::open(path("long")).unwrap();
+    // The kernel has all pages of this one, and nobody has it open.
+    assert_eq!(mount.read("dir/closed").unwrap(), "1".repeat(20_000));
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    for _ in 0..2 {
+        assert_eq!(names(), ["closed", "link", "long", "only1", "same", "version"]);
+    }
     let mut page = [0; 4096];
     long.read_exact_at(&mut page, 0).unwrap();
     // A shell in the directory, and one in a directory that goes.
@@ -54,6 +65,8 @@ fn a_new_revision_appears_while_what_is_open_stays() {
     eventually("revision 2", || mount.read("dir/version").unwrap() == "revision 2\n");
     assert_eq!(mount.read("nested/version").unwrap(), "nested 2\n");
     assert_eq!(mount.read("dir/long").unwrap(), "2".repeat(100_000));
+    assert_eq!(mount.read("dir/closed").unwrap(), "2".repeat(20_000), "pages of what was there before");
+    assert_eq!(names(), ["closed", "link", "long", "only2", "same", "version"], "a listing of what was there before");
     // Also where the kernel had no page yet, and in a second reading.
     let mut old = String::new();
     open.read_to_string(&mut old).unwrap();
@@ -78,7 +91,7 @@ fn a_new_revision_appears_while_what_is_open_stays() {
     let pwd = format!("{}\n", mount.path("dir").display());
     assert_eq!(
         says(stays, "/bin/pwd; cat version; ls; cd ..; ls"),
-        format!("{pwd}revision 2\nlink\nlong\nonly2\nsame\nversion\ndir\nnested\n")
+        format!("{pwd}revision 2\nclosed\nlink\nlong\nonly2\nsame\nversion\ndir\nnested\n")
     );
     assert_eq!(says(goes, "cat file; ls"), "gone soon\nfile\n");
     drop((open, long));
