@@ -61,11 +61,11 @@ fn machine(arguments: &Run, medium: Option<&Path>) -> Result<Vec<String>> {
     // Images for CDs and for disks are the same bytes; how they are attached goes by the name.
     let image = escaped(&arguments.image)?;
     let format = if image.ends_with(".qcow2") { "qcow2" } else { "raw" };
-    if image.ends_with(".iso") {
-        add(&["-drive", &format!("file={image},media=cdrom,format=raw,readonly=on")]);
-    } else {
-        add(&["-drive", &format!("file={image},if=virtio,format={format},readonly=on")]);
-    }
+    // Firmware would rather boot the scratch, which has a partition table and no loader.
+    let (medium_kind, device) =
+        if image.ends_with(".iso") { (",media=cdrom", "ide-cd") } else { ("", "virtio-blk-pci") };
+    add(&["-drive", &format!("file={image},if=none,id=image,format={format},readonly=on{medium_kind}")]);
+    add(&["-device", &format!("{device},drive=image,bootindex=0")]);
     if let Some(scratch) = &arguments.scratch {
         let scratch = escaped(scratch)?;
         let format = if scratch.ends_with(".qcow2") { "qcow2" } else { "raw" };

@@ -22,22 +22,22 @@ fn machines_boot() {
     without_its_server_a_machine_ends_in_the_rescue_shell(site, &cd);
 }
 
-/// One machine through its life: first boot from a CD with a BIOS, second from a disk with UEFI.
+/// One machine through its life: first boot from a disk with UEFI, second from a CD with a BIOS.
 fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &Path, disk: &Path) {
     let scratch = blank_disk(site, "scratch.raw");
     let data = site.directory.path().join("user-data");
     fs::write(&data, "#!/bin/sh\necho hello\n[ucernvm-begin]\nnonsense=1\n[ucernvm-end]\n").unwrap();
     let scratch_name = scratch.to_str().unwrap();
-    let seeded = ["--scratch", scratch_name, "--user-data", data.to_str().unwrap()];
-    let mut first = Plan::new(cd).network(site.server.port()).with(&seeded).start();
+    let seeded = ["--scratch", scratch_name, "--user-data", data.to_str().unwrap(), "--uefi"];
+    let mut first = Plan::new(disk).network(site.server.port()).with(&seeded).start();
     for line in [
         "* Welcome to micro-CernVM",
         "[INF] Loading predefined modules... check",
         "[INF] Starting networking... check",
         "[INF] Contextualizing VM... NoCloud",
         "[WRN] user data: nonsense is not known",
-        "[INF] Partitioning /dev/vda... check",
-        "[INF] Formatting /dev/vda1... check",
+        "[INF] Partitioning /dev/vdb... check",
+        "[INF] Formatting /dev/vdb1... check",
         "[INF] Mounting root filesystem... check",
         "[INF] Starting CernVM File System... connected to os.example.org",
         "[INF] Posting kernel modules... check",
@@ -63,8 +63,7 @@ fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &
     fs::write(site.tree("etc/release-of-test"), "v2\n").unwrap();
     site.publish("v2");
     site.server.forget_requests();
-    let firmware = ["--scratch", scratch_name, "--uefi"];
-    let mut second = Plan::new(disk).network(site.server.port()).with(&firmware).start();
+    let mut second = Plan::new(cd).network(site.server.port()).with(&["--scratch", scratch_name]).start();
     second.expect("connected to os.example.org");
     second.log_in();
     assert!(!second.said.contains("Formatting") && !second.said.contains("Contextualizing"), "{}", second.said);
