@@ -28,6 +28,9 @@ pub(crate) fn may_wait() -> bool {
 }
 
 /// To be asked before anything that takes a server's time.
-pub(crate) fn wait() -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::WouldWait`] if this thread must not wait.
+pub fn wait() -> Result<(), Error> {
     if may_wait() { Ok(()) } else { Err(Error::WouldWait) }
 }

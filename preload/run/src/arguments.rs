@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::supervisor::rooted::Place;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, ValueEnum};
 use std::ffi::OsString;
@@ -43,6 +44,21 @@ pub(crate) struct Arguments {
     /// Fetch what this list names, in the background from the start on; the program does not wait for it
     #[arg(long, value_name = "FILE")]
     pub(crate) prefetch: Option<PathBuf>,
+
+    /// Run the program in a root of its own: this operating system's tree, of the host or below /cvmfs
+    ///
+    /// The program sees the tree as /, with /cvmfs, /dev, /proc and /sys in it, and is root there. What it writes goes
+    /// into --layer. No namespaces are needed; it is a view and no wall: a program that wants to can leave it.
+    #[arg(long, value_name = "TREE", requires = "layers")]
+    pub(crate) root: Option<PathBuf>,
+
+    /// With --root: a directory for what is written; more of them lie below it and are only read
+    #[arg(long = "layer", value_name = "DIR", requires = "root")]
+    pub(crate) layers: Vec<PathBuf>,
+
+    /// With --root: show a file or directory of the host inside, writable unless ':ro' follows
+    #[arg(long = "bind", value_name = "SOURCE[:TARGET[:ro]]", requires = "root", value_parser = place)]
+    pub(crate) places: Vec<Place>,
 
     /// Tell where library, helper, cache and log are
     #[arg(short, long)]
@@ -155,6 +171,21 @@ impl Arguments {
 
 fn parameter(text: &str) -> Result<(String, String), String> {
     libcvmfs::config::Sources::option(text).map_err(|error| error.to_string())
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let (paths, read_only) = match text.strip_suffix(":ro") {
+        Some(paths) => (paths, true),
+        None => (text.strip_suffix(":rw").unwrap_or(text), false),
+    };
+    let (source, target) = paths.split_once(':').unwrap_or((paths, paths));
+    let target = target.strip_suffix('/').unwrap_or(target);
+    let plain = |path: &str| path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
+    if !source.starts_with('/') || !target.starts_with('/') || !plain(target) {
+        return Err("it is SOURCE, SOURCE:TARGET or SOURCE:TARGET:ro, both absolute, and a plain target that is not /"
+            .to_owned());
+    }
+    Ok(Place { source: source.into(), target: target.into(), read_only })
 }
 
 /// Writes `cvmfs-run.1` and the completions for bash, fish and zsh.

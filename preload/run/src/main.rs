@@ -85,7 +85,8 @@ fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
         prefetch::start(list, arguments.verbose)?;
     }
     if mode != Mode::Preload {
-        let (supervisor, environment) = session::supervisor(arguments, mode != Mode::Full && !arguments.bare)?;
+        let shim = mode != Mode::Full && !arguments.bare && arguments.root.is_none();
+        let (supervisor, environment) = session::supervisor(arguments, shim)?;
         let supervisor = Arc::new(supervisor);
         for way in ways(mode) {
             match launch::run(&supervisor, &environment, command, *way, mode == Mode::Auto) {
@@ -101,6 +102,9 @@ fn run(arguments: &Arguments, command: &[OsString]) -> anyhow::Result<u8> {
                 Err(NotRun::Refused(_)) => {}
             }
         }
+    }
+    if arguments.root.is_some() {
+        bail!("this node gives no supervisor, without which there is no --root; see `cvmfs-run probe`");
     }
     let session = session::Session::open(arguments)?;
     supervise::run(&session, command)
@@ -119,6 +123,9 @@ fn ways(mode: Mode) -> &'static [Way] {
 /// The mode that is asked for, or that is needed.
 fn mode(arguments: &Arguments) -> anyhow::Result<Mode> {
     match arguments.mode {
+        mode @ (Mode::Shim | Mode::Preload) if arguments.root.is_some() => {
+            bail!("--root is served by the supervisor alone, not by --mode={}", mode.name())
+        }
         Mode::Auto | Mode::Full if arguments.record.is_some() => Ok(Mode::Full),
         mode if arguments.record.is_some() => {
             bail!("--record needs --mode=full, in which every open is seen, not --mode={}", mode.name())

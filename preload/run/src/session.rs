@@ -4,7 +4,8 @@ use crate::arguments::{Arguments, Mode};
 use crate::record::RecordFile;
 use crate::say::say;
 use crate::supervisor::publish::{PAGE, Publisher};
-use crate::supervisor::{SESSION_LINK, Supervisor};
+use crate::supervisor::rooted::Plan;
+use crate::supervisor::{SESSION_LINK, Supervisor, Wanted};
 use anyhow::{Context as _, anyhow, bail};
 use cvmfs_helper::{
     Endpoint, LIBRARY_VARIABLE, PIN_VARIABLE, PROGRAM_VARIABLE, Reply, Request, SOCKET_VARIABLE, VIEW_VARIABLE,
@@ -122,7 +123,13 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
         prepared => prepared.transpose().context("preparing the shim")?,
     };
     let (publisher, environment) = prepared.unzip();
-    Ok((Supervisor::new(client, view, cookie, publisher, record), environment.unwrap_or_default()))
+    let plan = arguments.root.as_deref().map(|tree| Plan {
+        tree: tree.to_owned(),
+        layers: arguments.layers.clone(),
+        places: arguments.places.clone(),
+    });
+    let wanted = Wanted { cookie, publisher, record, root: plan.as_ref() };
+    Ok((Supervisor::new(client, view, wanted)?, environment.unwrap_or_default()))
 }
 
 /// The page that the shims read, and variables by which programs find both.
@@ -217,6 +224,9 @@ pub(crate) fn joins(arguments: &Arguments, around: Around) -> anyhow::Result<boo
     };
     if joins && arguments.record.is_some() {
         bail!("--record does not work inside of another cvmfs-run; give it to the outermost one");
+    }
+    if joins && arguments.root.is_some() {
+        bail!("--root does not work inside of another cvmfs-run: there is one root for all that is run");
     }
     if joins && arguments.pin && std::env::var_os(PIN_VARIABLE).is_none() {
         bail!("the cvmfs-run around this one follows new revisions; give --pin to the outermost one");

@@ -1,6 +1,25 @@
 //! The kernel's structures.
 
+use crate::Errno;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
 pub use cvmfs_hooks::fill::{stat, statx};
+
+/// What the kernel tells of a real file; with `follow`, of what a link leads to.
+///
+/// # Errors
+/// Those of `stat`.
+pub fn of_path(path: &Path, follow: bool) -> Result<libc::stat, Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::ENOENT))?;
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    // SAFETY: a structure of plain numbers.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: a C string and room for the answer.
+    let done = unsafe { libc::fstatat(libc::AT_FDCWD, path.as_ptr(), &mut stat, flags) };
+    if done == 0 { Ok(stat) } else { Err(std::io::Error::last_os_error().into()) }
+}
 
 /// The kernel's `struct statfs` on 64-bit systems; that of the C library hides the flags.
 #[repr(C)]

@@ -1,6 +1,6 @@
 //! The system calls that concern paths: one table, from number and arguments to what is asked.
 
-use libc::{AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, c_int};
+use libc::{AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, c_int, c_long};
 #[cfg(target_arch = "x86_64")]
 use libc::{O_CREAT, O_TRUNC, O_WRONLY};
 
@@ -94,7 +94,7 @@ pub(super) enum Call {
     /// Makes a name.
     Make {
         at: At,
-        directory: bool,
+        what: Made,
     },
     /// Removes a name.
     Remove {
@@ -104,6 +104,7 @@ pub(super) enum Call {
     Rename {
         from: At,
         to: At,
+        flags: u32,
     },
     Link {
         from: At,
@@ -112,18 +113,66 @@ pub(super) enum Call {
     },
     Truncate {
         at: At,
+        length: u64,
     },
     /// Changes what is there.
     Alter {
         of: Object,
+        how: Alteration,
     },
     Handle {
         of: Object,
+    },
+    /// Tells the three numbers of the user or the group.
+    Identity {
+        into: [u64; 3],
     },
     /// Programs fall back to something else.
     Refuse {
         errno: c_int,
     },
+}
+
+/// What is made under a new name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    Directory {
+        mode: u32,
+    },
+    Node {
+        mode: u32,
+    },
+    /// A symbolic link with the target at this address.
+    Link {
+        target: u64,
+    },
+}
+
+/// What is changed of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alteration {
+    Mode(u32),
+    /// `u32::MAX` leaves one as it is.
+    Owner(u32, u32),
+    Times(Times),
+    SetAttribute {
+        name: u64,
+        value: Buffer,
+        flags: c_int,
+    },
+    RemoveAttribute {
+        name: u64,
+    },
+    /// What only the kernel knows.
+    Other,
+}
+
+/// Two times, at an address; of null it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    Seconds(u64),
+    Microseconds(u64),
+    Nanoseconds(u64),
 }
 
 type Arguments = [u64; 6];
@@ -135,10 +184,33 @@ const MOST_NUMBERS: i32 = 1024;
 /// uses them goes back to older calls where there are none.
 const NEWER: [i32; 6] = [463, 464, 465, 466, 468, 469];
 
-/// The numbers that come to us.
-pub(super) fn numbers() -> Vec<u32> {
-    (0..MOST_NUMBERS).filter(|number| decode(*number, &[0; 6]).is_some()).map(|number| number as u32).collect()
+/// The numbers that come to us; with a root of its own for the program, also those that tell who it is.
+pub(super) fn numbers(rooted: bool) -> Vec<u32> {
+    let comes = |number: &i32| match decode(*number, &[0; 6]) {
+        None => false,
+        Some(Identity { .. }) => rooted,
+        Some(_) => true,
+    };
+    (0..MOST_NUMBERS).filter(comes).map(|number| number as u32).collect()
 }
+
+/// Calls that tell or change users and groups: in a root of its own the program is root, for which all of them return 0.
+pub(super) const IDENTITY: [c_long; 14] = [
+    libc::SYS_getgroups,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+    libc::SYS_setfsuid,
+    libc::SYS_setfsgid,
+];
 
 fn fd(value: u64) -> c_int {
     value as u32 as c_int
@@ -224,55 +296,66 @@ table! {
     SYS_inotify_add_watch(a) => Watch { at: here(a[1]), descriptor: fd(a[0]), mask: a[2] as u32 };
     SYS_name_to_handle_at(a) => Handle { of: Object::Path(at(a[0], a[1]), handle_flags(fd(a[4]))) };
     #[cfg(target_arch = "x86_64")]
-    SYS_mkdir(a) => Make { at: here(a[0]), directory: true };
-    SYS_mkdirat(a) => Make { at: at(a[0], a[1]), directory: true };
+    SYS_mkdir(a) => Make { at: here(a[0]), what: Made::Directory { mode: a[1] as u32 } };
+    SYS_mkdirat(a) => Make { at: at(a[0], a[1]), what: Made::Directory { mode: a[2] as u32 } };
     #[cfg(target_arch = "x86_64")]
-    SYS_mknod(a) => Make { at: here(a[0]), directory: false };
-    SYS_mknodat(a) => Make { at: at(a[0], a[1]), directory: false };
+    SYS_mknod(a) => Make { at: here(a[0]), what: Made::Node { mode: a[1] as u32 } };
+    SYS_mknodat(a) => Make { at: at(a[0], a[1]), what: Made::Node { mode: a[2] as u32 } };
     #[cfg(target_arch = "x86_64")]
-    SYS_symlink(a) => Make { at: here(a[1]), directory: false };
-    SYS_symlinkat(a) => Make { at: at(a[1], a[2]), directory: false };
+    SYS_symlink(a) => Make { at: here(a[1]), what: Made::Link { target: a[0] } };
+    SYS_symlinkat(a) => Make { at: at(a[1], a[2]), what: Made::Link { target: a[0] } };
     #[cfg(target_arch = "x86_64")]
     SYS_unlink(a) => Remove { at: here(a[0]), directory: false };
     SYS_unlinkat(a) => Remove { at: at(a[0], a[1]), directory: fd(a[2]) & AT_REMOVEDIR != 0 };
     #[cfg(target_arch = "x86_64")]
     SYS_rmdir(a) => Remove { at: here(a[0]), directory: true };
     #[cfg(target_arch = "x86_64")]
-    SYS_rename(a) => Rename { from: here(a[0]), to: here(a[1]) };
-    SYS_renameat(a) => Rename { from: at(a[0], a[1]), to: at(a[2], a[3]) };
-    SYS_renameat2(a) => Rename { from: at(a[0], a[1]), to: at(a[2], a[3]) };
+    SYS_rename(a) => Rename { from: here(a[0]), to: here(a[1]), flags: 0 };
+    SYS_renameat(a) => Rename { from: at(a[0], a[1]), to: at(a[2], a[3]), flags: 0 };
+    SYS_renameat2(a) => Rename { from: at(a[0], a[1]), to: at(a[2], a[3]), flags: a[4] as u32 };
     #[cfg(target_arch = "x86_64")]
     SYS_link(a) => Link { from: here(a[0]), to: here(a[1]), flags: 0 };
     SYS_linkat(a) => Link { from: at(a[0], a[1]), to: at(a[2], a[3]), flags: fd(a[4]) };
     #[cfg(target_arch = "x86_64")]
-    SYS_chmod(a) => Alter { of: plain(a[0]) };
+    SYS_chmod(a) => Alter { of: plain(a[0]), how: Alteration::Mode(a[1] as u32) };
     // Only the requests that change something get here.
-    SYS_ioctl(a) => Alter { of: Object::Descriptor(fd(a[0])) };
-    SYS_fchmod(a) => Alter { of: Object::Descriptor(fd(a[0])) };
-    SYS_fchmodat(a) => Alter { of: Object::Path(at(a[0], a[1]), 0) };
-    SYS_fchmodat2(a) => Alter { of: Object::Path(at(a[0], a[1]), fd(a[3])) };
+    SYS_ioctl(a) => Alter { of: Object::Descriptor(fd(a[0])), how: Alteration::Other };
+    SYS_fchmod(a) => Alter { of: Object::Descriptor(fd(a[0])), how: Alteration::Mode(a[1] as u32) };
+    SYS_fchmodat(a) => Alter { of: Object::Path(at(a[0], a[1]), 0), how: Alteration::Mode(a[2] as u32) };
+    SYS_fchmodat2(a) => Alter { of: Object::Path(at(a[0], a[1]), fd(a[3])), how: Alteration::Mode(a[2] as u32) };
     #[cfg(target_arch = "x86_64")]
-    SYS_chown(a) => Alter { of: plain(a[0]) };
+    SYS_chown(a) => Alter { of: plain(a[0]), how: owner(a[1], a[2]) };
     #[cfg(target_arch = "x86_64")]
-    SYS_lchown(a) => Alter { of: link(a[0]) };
-    SYS_fchown(a) => Alter { of: Object::Descriptor(fd(a[0])) };
-    SYS_fchownat(a) => Alter { of: Object::Path(at(a[0], a[1]), fd(a[4])) };
-    SYS_truncate(a) => Truncate { at: here(a[0]) };
+    SYS_lchown(a) => Alter { of: link(a[0]), how: owner(a[1], a[2]) };
+    SYS_fchown(a) => Alter { of: Object::Descriptor(fd(a[0])), how: owner(a[1], a[2]) };
+    SYS_fchownat(a) => Alter { of: Object::Path(at(a[0], a[1]), fd(a[4])), how: owner(a[2], a[3]) };
+    SYS_truncate(a) => Truncate { at: here(a[0]), length: a[1] };
     #[cfg(target_arch = "x86_64")]
-    SYS_utime(a) => Alter { of: plain(a[0]) };
+    SYS_utime(a) => Alter { of: plain(a[0]), how: Alteration::Times(Times::Seconds(a[1])) };
     #[cfg(target_arch = "x86_64")]
-    SYS_utimes(a) => Alter { of: plain(a[0]) };
+    SYS_utimes(a) => Alter { of: plain(a[0]), how: Alteration::Times(Times::Microseconds(a[1])) };
     #[cfg(target_arch = "x86_64")]
-    SYS_futimesat(a) => Alter { of: times(at(a[0], a[1]), 0) };
-    SYS_utimensat(a) => Alter { of: times(at(a[0], a[1]), fd(a[3])) };
-    SYS_setxattr(a) => Alter { of: plain(a[0]) };
-    SYS_lsetxattr(a) => Alter { of: link(a[0]) };
-    SYS_fsetxattr(a) => Alter { of: Object::Descriptor(fd(a[0])) };
-    SYS_removexattr(a) => Alter { of: plain(a[0]) };
-    SYS_lremovexattr(a) => Alter { of: link(a[0]) };
-    SYS_fremovexattr(a) => Alter { of: Object::Descriptor(fd(a[0])) };
+    SYS_futimesat(a) => Alter { of: times(at(a[0], a[1]), 0), how: Alteration::Times(Times::Microseconds(a[2])) };
+    SYS_utimensat(a) => Alter { of: times(at(a[0], a[1]), fd(a[3])), how: Alteration::Times(Times::Nanoseconds(a[2])) };
+    SYS_setxattr(a) => Alter { of: plain(a[0]), how: set(a) };
+    SYS_lsetxattr(a) => Alter { of: link(a[0]), how: set(a) };
+    SYS_fsetxattr(a) => Alter { of: Object::Descriptor(fd(a[0])), how: set(a) };
+    SYS_removexattr(a) => Alter { of: plain(a[0]), how: Alteration::RemoveAttribute { name: a[1] } };
+    SYS_lremovexattr(a) => Alter { of: link(a[0]), how: Alteration::RemoveAttribute { name: a[1] } };
+    SYS_fremovexattr(a) => Alter { of: Object::Descriptor(fd(a[0])), how: Alteration::RemoveAttribute { name: a[1] } };
     SYS_fanotify_mark(a) => Handle { of: marked(at(a[3], a[4]), a[1]) };
+    SYS_getresuid(a) => Identity { into: [a[0], a[1], a[2]] };
+    SYS_getresgid(a) => Identity { into: [a[0], a[1], a[2]] };
     SYS_io_uring_setup(a) => Refuse { errno: { let _ = a; libc::ENOSYS } };
+}
+
+fn owner(uid: u64, gid: u64) -> Alteration {
+    Alteration::Owner(uid as u32, gid as u32)
+}
+
+fn set(arguments: &Arguments) -> Alteration {
+    let [_, name, value, size, flags, _] = *arguments;
+    Alteration::SetAttribute { name, value: buffer(value, size), flags: fd(flags) }
 }
 
 /// `utimensat` and `futimesat` take a null path for the descriptor itself.
@@ -301,7 +384,7 @@ mod tests {
 
     #[test]
     fn calls_with_paths_come_to_us_and_others_do_not() {
-        let numbers = numbers();
+        let numbers = numbers(false);
         for number in [libc::SYS_openat, libc::SYS_execveat, libc::SYS_io_uring_setup, cvmfs_view::SYS_fchmodat2] {
             assert!(numbers.contains(&(number as u32)));
         }

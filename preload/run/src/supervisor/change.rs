@@ -4,7 +4,7 @@
 //! `EROFS` whether or not it exists, since the kernel looks at the mount before the name. Across the border of the
 //! tree it is `EXDEV`. Changing the attributes of something is `EROFS`, or `ENOENT` if it does not exist.
 
-use super::calls::{At, Object};
+use super::calls::{At, Made, Object};
 use super::listener::Notification;
 use super::locate::{Place, last_link};
 use super::task::Task;
@@ -14,10 +14,10 @@ use libc::c_int;
 use libcvmfs::namespace::{FileKind, LastLink, Node};
 use std::os::unix::ffi::OsStrExt as _;
 
-const READ_ONLY: Refusal = Refusal::Error(Errno(libc::EROFS));
+pub(super) const READ_ONLY: Refusal = Refusal::Error(Errno(libc::EROFS));
 
 impl Supervisor {
-    pub(super) fn make(&self, task: &Task, at: At, directory: bool, notification: &Notification) -> Outcome {
+    pub(super) fn make(&self, task: &Task, at: At, what: Made, notification: &Notification) -> Outcome {
         let path = task.memory.path(at.path)?;
         // A slash at the end does not make the kernel follow a link here.
         match self.locate_path(task, at.dir, without_slashes(&path), LastLink::Keep) {
@@ -26,7 +26,7 @@ impl Supervisor {
             Err(Refusal::Error(Errno(libc::ENOENT))) => match self.parent(task, at.dir, &path)? {
                 Place::Ours(parent) => {
                     self.may_search(&parent)?;
-                    let only_directories = path.ends_with(b"/") && !directory;
+                    let only_directories = path.ends_with(b"/") && !matches!(what, Made::Directory { .. });
                     Err(if only_directories { Errno(libc::ENOENT).into() } else { READ_ONLY })
                 }
                 place => Ok(self.elsewhere(place, notification, at)),
@@ -184,13 +184,13 @@ impl Supervisor {
 }
 
 /// A path without slashes at its end; the root stays.
-fn without_slashes(path: &[u8]) -> &[u8] {
+pub(super) fn without_slashes(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|&b| b != b'/').map_or(path.len().min(1), |last| last + 1);
     path.get(..end).unwrap_or_default()
 }
 
 /// The last name of a path, empty for the root.
-fn last_name(path: &[u8]) -> &[u8] {
+pub(super) fn last_name(path: &[u8]) -> &[u8] {
     let path = without_slashes(path);
     path.rsplit(|&b| b == b'/').next().unwrap_or_default()
 }

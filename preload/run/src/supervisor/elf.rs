@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
 
 const HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
@@ -140,8 +141,7 @@ fn loader(file: &File, head: &[u8]) -> io::Result<Option<Loader>> {
 pub(super) fn copy_with_loader(file: &mut File, loader: &Loader, path: &[u8], to: &mut File) -> io::Result<()> {
     file.rewind()?;
     let end = io::copy(file, to)?;
-    to.write_all(path)?;
-    to.write_all(&[0])?;
+    to.write_all(&tail(path, file)?)?;
     let mut header = [0; PROGRAM_HEADER];
     file.read_exact_at(&mut header, loader.header)?;
     let length = (path.len() as u64 + 1).to_le_bytes();
@@ -150,6 +150,26 @@ pub(super) fn copy_with_loader(file: &mut File, loader: &Loader, path: &[u8], to
     header[MEMORY_SIZE..MEMORY_SIZE + 8].copy_from_slice(&length);
     to.seek(SeekFrom::Start(loader.header))?;
     to.write_all(&header)
+}
+
+/// What such a copy has at its end: the path of the loader, and which state of which file it is a copy of.
+fn tail(path: &[u8], file: &File) -> io::Result<Vec<u8>> {
+    let about = file.metadata()?;
+    let state = [about.dev(), about.ino(), about.ctime() as u64, about.ctime_nsec() as u64];
+    let state = state.iter().flat_map(|number| number.to_ne_bytes());
+    Ok(path.iter().copied().chain([0]).chain(state).collect())
+}
+
+/// Whether the file named `copy` is such a copy of `file` as it is now.
+pub(super) fn is_copy_with_loader(copy: &Path, file: &File, path: &[u8]) -> io::Result<bool> {
+    let Ok(copy) = File::open(copy) else { return Ok(false) };
+    let (wanted, length) = (tail(path, file)?, file.metadata()?.len());
+    if copy.metadata()?.len() != length + wanted.len() as u64 {
+        return Ok(false);
+    }
+    let mut found = vec![0; wanted.len()];
+    copy.read_exact_at(&mut found, length)?;
+    Ok(found == wanted)
 }
 
 #[cfg(test)]

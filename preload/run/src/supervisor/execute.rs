@@ -96,8 +96,8 @@ impl Supervisor {
                 Err(Refusal::Error(_)) if !concerned => return Ok(Answer::Resume),
                 Err(refusal) => return Err(refusal),
             };
-            if let Program::Host(_) = program
-                && !file.metadata()?.is_file()
+            if let Program::Host(path) = &program
+                && (!file.metadata()?.is_file() || concerned && !may_be_run(path))
             {
                 return if concerned { Err(Errno(libc::EACCES).into()) } else { Ok(Answer::Resume) };
             }
@@ -168,8 +168,10 @@ impl Supervisor {
             Image::Elf(Some(loader)) => match self.locate_path(task, libc::AT_FDCWD, &loader.path, LastLink::Follow) {
                 Ok(Place::Ours(node)) => {
                     self.may_run(&node)?;
-                    Some((loader, node))
+                    Some((loader, Program::Ours(node)))
                 }
+                // In a root of its own no loader is where the kernel would look for it.
+                Ok(Place::Elsewhere(path)) if self.rooted.is_some() => Some((loader, Program::Host(path))),
                 Ok(_) => None,
                 Err(Refusal::Error(_)) if !concerned => return Ok(Answer::Resume),
                 Err(refusal) => return Err(refusal),
@@ -189,7 +191,8 @@ impl Supervisor {
                 self.keep(node);
                 self.view.materialise_program(node)?
             }
-            (program, Some((loader, node))) => {
+            (program, Some((loader, Program::Host(real)))) => self.with_loader(program, file, loader, &real)?,
+            (program, Some((loader, Program::Ours(node)))) => {
                 self.keep(&node);
                 let real = self.view.materialise_program(&node)?;
                 self.note(&node)?;
@@ -247,10 +250,9 @@ impl Supervisor {
         real: &Path,
     ) -> Result<PathBuf, Refusal> {
         let copy = self.copy_name(program)?;
-        // A program of the host can have changed; one of ours cannot, nor its loader's name.
-        if matches!(program, Program::Host(_)) || !copy.exists() {
+        let loader_path = real.as_os_str().as_bytes();
+        if !elf::is_copy_with_loader(&copy, &file, loader_path)? {
             let mut file = file;
-            let loader_path = real.as_os_str().as_bytes();
             self.view.write_program(&copy, |to| elf::copy_with_loader(&mut file, loader, loader_path, to))?;
         }
         Ok(copy)
@@ -272,6 +274,11 @@ impl Supervisor {
         below.splice(0..0, self.view.prefix().iter().copied());
         Ok(PathBuf::from(OsString::from_vec(below)))
     }
+}
+
+/// Whether the bits of a file of the host let this process run it.
+fn may_be_run(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 /// A path of the program's, as we have to spell it.

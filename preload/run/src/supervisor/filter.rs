@@ -39,8 +39,18 @@ fn give(action: u32) -> sock_filter {
     statement(libc::BPF_RET | libc::BPF_K, action)
 }
 
-/// The program. A call that carries `cookie` as its sixth argument is one of the shim's own and passes.
-pub(super) fn program(cookie: u64, action: u32) -> Vec<sock_filter> {
+/// What a filter is made for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Purpose {
+    /// A call that carries this as its sixth argument is one of the shim's own and passes.
+    pub(super) cookie: u64,
+    /// The program has a root of its own, in which it is root.
+    pub(super) rooted: bool,
+}
+
+/// The program.
+pub(super) fn program(purpose: Purpose, action: u32) -> Vec<sock_filter> {
+    let Purpose { cookie, rooted } = purpose;
     let (low, high) = (cookie as u32, (cookie >> 32) as u32);
     let allow = || give(libc::SECCOMP_RET_ALLOW);
     let mut program = vec![
@@ -53,10 +63,15 @@ pub(super) fn program(cookie: u64, action: u32) -> Vec<sock_filter> {
     ];
     // A comparison and an answer for each number, so that no jump is ever too long. What is decided by the number
     // alone the kernel remembers, and does not run the program for it again.
-    let numbers = calls::numbers();
+    let numbers = calls::numbers(rooted);
     for number in &numbers {
         program.push(jump(libc::BPF_JEQ, *number, 0, 1));
         program.push(statement(libc::BPF_JMP | libc::BPF_JA, 0));
+    }
+    for number in calls::IDENTITY.iter().filter(|_| rooted) {
+        program.push(jump(libc::BPF_JEQ, *number as u32, 0, 1));
+        // An error number of 0 is success.
+        program.push(give(libc::SECCOMP_RET_ERRNO));
     }
     program.push(allow());
     let decide = program.len();
@@ -89,13 +104,13 @@ pub(super) fn program(cookie: u64, action: u32) -> Vec<sock_filter> {
 }
 
 /// Installs the filter for this thread and what it will start; its calls come to whoever traces them.
-pub(super) fn install_traced(cookie: u64) -> io::Result<()> {
+pub(super) fn install_traced(purpose: Purpose) -> io::Result<()> {
     const PLAIN: libc::c_ulong = 0;
-    install_one(cookie, libc::SECCOMP_RET_TRACE, &[libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, PLAIN]).map(drop)
+    install_one(purpose, libc::SECCOMP_RET_TRACE, &[libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, PLAIN]).map(drop)
 }
 
 /// Installs the filter for this thread and what it will start, and gives the listener.
-pub(super) fn install(cookie: u64) -> io::Result<OwnedFd> {
+pub(super) fn install(purpose: Purpose) -> io::Result<OwnedFd> {
     let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     /// Linux 5.19.
     const WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
@@ -104,14 +119,14 @@ pub(super) fn install(cookie: u64) -> io::Result<OwnedFd> {
         listener | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
         listener,
     ];
-    let fd = install_one(cookie, libc::SECCOMP_RET_USER_NOTIF, &wanted)?;
+    let fd = install_one(purpose, libc::SECCOMP_RET_USER_NOTIF, &wanted)?;
     // SAFETY: a new descriptor that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Installs it with the first of these flags that the kernel knows.
-fn install_one(cookie: u64, action: u32, wanted: &[libc::c_ulong]) -> io::Result<i32> {
-    let mut program = program(cookie, action);
+fn install_one(purpose: Purpose, action: u32, wanted: &[libc::c_ulong]) -> io::Result<i32> {
+    let mut program = program(purpose, action);
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     let mut error = io::Error::from_raw_os_error(libc::EINVAL);
     for flags in wanted {
@@ -175,11 +190,11 @@ mod tests {
     #[test]
     fn only_calls_with_paths_and_without_the_cookie_come_to_us() {
         const COOKIE: u64 = 0x1234_5678_9abc_def0;
-        let program = program(COOKIE, libc::SECCOMP_RET_USER_NOTIF);
+        let program = program(Purpose { cookie: COOKIE, rooted: false }, libc::SECCOMP_RET_USER_NOTIF);
         assert!(program.len() < 4096);
         let judge = |number: libc::c_long, arguments| judge(&program, number as u32, arguments, ARCHITECTURE);
         let (ours, allowed) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
-        for number in calls::numbers() {
+        for number in calls::numbers(false) {
             if [libc::SYS_fstat, libc::SYS_ioctl].contains(&number.into()) {
                 continue;
             }
@@ -202,8 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn in_a_root_of_its_own_the_program_is_root() {
+        let program = |rooted| program(Purpose { cookie: 7, rooted }, libc::SECCOMP_RET_USER_NOTIF);
+        for number in calls::IDENTITY {
+            assert_eq!(judge(&program(true), number as u32, [0; 6], ARCHITECTURE), libc::SECCOMP_RET_ERRNO);
+            assert_eq!(judge(&program(false), number as u32, [0; 6], ARCHITECTURE), libc::SECCOMP_RET_ALLOW);
+        }
+        let all = libc::SYS_getresuid as u32;
+        assert_eq!(judge(&program(true), all, [0; 6], ARCHITECTURE), libc::SECCOMP_RET_USER_NOTIF);
+        assert_eq!(judge(&program(false), all, [0; 6], ARCHITECTURE), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
     fn other_architectures_pass() {
-        let program = program(7, libc::SECCOMP_RET_USER_NOTIF);
+        let program = program(Purpose { cookie: 7, rooted: false }, libc::SECCOMP_RET_USER_NOTIF);
         assert_eq!(judge(&program, libc::SYS_openat as u32, [0; 6], ARCHITECTURE ^ 1), libc::SECCOMP_RET_ALLOW);
     }
 }

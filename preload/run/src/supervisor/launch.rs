@@ -215,7 +215,7 @@ fn supervise_program(
     if program == 0 {
         drop((ours, news));
         // SAFETY: ends this process without what the launcher had planned for its own end.
-        unsafe { libc::_exit(start_program(supervisor.cookie, theirs, to_run)) };
+        unsafe { libc::_exit(start_program(supervisor, theirs, to_run)) };
     }
     drop(theirs);
     let listener = match receive(&ours) {
@@ -329,16 +329,22 @@ fn reap(program: i32, ended: impl Fn(i32)) {
 }
 
 /// The program's process, until it is the program.
-fn start_program(cookie: u64, mut news: UnixStream, to_run: &Program<'_>) -> i32 {
+fn start_program(supervisor: &Supervisor, mut news: UnixStream, to_run: &Program<'_>) -> i32 {
     // SAFETY: the set is initialised; only this thread's mask changes.
     unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, to_run.signals, std::ptr::null_mut()) };
     for (name, value) in to_run.environment {
         // SAFETY: this process has one thread.
         unsafe { std::env::set_var(name, value) };
     }
+    if let Some(directory) = supervisor.start_directory()
+        && let Err(error) = std::env::set_current_dir(&directory)
+    {
+        say!("{}: {error}", directory.display());
+        return 1;
+    }
     let installed = match to_run.way {
-        Way::Listening => filter::install(cookie).map(Some),
-        Way::Tracing => filter::install_traced(cookie).map(|()| None),
+        Way::Listening => filter::install(supervisor.purpose()).map(Some),
+        Way::Tracing => filter::install_traced(supervisor.purpose()).map(|()| None),
     };
     match installed {
         Ok(listener) => send(&news, News::Started, 0, listener.as_ref()),

@@ -48,6 +48,9 @@ impl Supervisor {
         if path.is_empty() {
             return Ok(Place::Native);
         }
+        if let Some(rooted) = &self.rooted {
+            return self.locate_inside(rooted, task, dir, path, last);
+        }
         if path.starts_with(b"/") {
             return self.locate_absolute(task, path, last);
         }

@@ -17,6 +17,7 @@
 //! | [`locate`] | where a path leads |
 //! | [`open`], [`tell`], [`change`], [`execute`], [`elf`] | the answers |
 //! | [`publish`] | telling the shims what is mounted |
+//! | [`rooted`] | a root of its own for the program |
 //! | [`rerun`] | making a call again with other arguments |
 //! | [`in_place`] | doing without that where nobody may trace |
 //! | [`report`] | what the user is told |
@@ -40,6 +41,7 @@ pub(crate) mod publish;
 mod registers;
 mod report;
 mod rerun;
+pub(crate) mod rooted;
 mod task;
 mod tell;
 mod trace;
@@ -48,6 +50,7 @@ use crate::record::RecordFile;
 use calls::Call;
 use cvmfs_view::{Errno, Refusal, View, name};
 use exchange::Exchange;
+use filter::Purpose;
 use in_place::InPlace;
 use libc::c_int;
 use libcvmfs::client::Client;
@@ -57,6 +60,7 @@ use listener::Notification;
 use parking_lot::RwLock;
 use publish::Publisher;
 use rerun::Rerun;
+use rooted::Rooted;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -67,7 +71,7 @@ pub(crate) use tell::SESSION_LINK;
 
 /// Tries to get a listener; this process can hardly be used for anything else afterwards.
 pub(crate) fn try_listener() -> std::io::Result<OwnedFd> {
-    filter::install(0)
+    filter::install(Purpose { cookie: 0, rooted: false })
 }
 
 /// Whether calls can be had by tracing; this process goes on as before. It must have one thread.
@@ -92,6 +96,20 @@ pub(crate) struct Supervisor {
     /// A thread was met that may not be traced.
     untraceable: AtomicBool,
     in_place: InPlace,
+    /// The program's own root, if it has one.
+    rooted: Option<Rooted>,
+}
+
+/// What a supervisor is made for.
+pub(crate) struct Wanted<'w> {
+    /// Lets a call pass the filter.
+    pub(crate) cookie: u64,
+    /// None: the programs have no shim.
+    pub(crate) publisher: Option<Publisher>,
+    /// None: nobody wants to know what is used.
+    pub(crate) record: Option<RecordFile>,
+    /// A root of its own for the program.
+    pub(crate) root: Option<&'w rooted::Plan>,
 }
 
 /// How a call ends.
@@ -111,15 +129,14 @@ enum Answer {
 type Outcome = Result<Answer, Refusal>;
 
 impl Supervisor {
-    pub(crate) fn new(
-        client: Client,
-        view: View,
-        cookie: u64,
-        publisher: Option<Publisher>,
-        record: Option<RecordFile>,
-    ) -> Supervisor {
-        let caller = libcvmfs::identity::of_process();
-        Supervisor {
+    /// # Errors
+    /// If the program's own root cannot be made.
+    pub(crate) fn new(client: Client, view: View, wanted: Wanted<'_>) -> anyhow::Result<Supervisor> {
+        let Wanted { cookie, publisher, record, root } = wanted;
+        let rooted = root.map(|plan| Rooted::new(plan, &client, &view)).transpose()?;
+        // In a root of its own the program is root.
+        let caller = if rooted.is_some() { (0, vec![0]) } else { libcvmfs::identity::of_process() };
+        let supervisor = Supervisor {
             client,
             view,
             caller,
@@ -129,7 +146,17 @@ impl Supervisor {
             record,
             untraceable: AtomicBool::new(false),
             in_place: InPlace::default(),
+            rooted,
+        };
+        if let Some(tree) = supervisor.rooted.as_ref().and_then(Rooted::tree_node) {
+            supervisor.keep(tree);
         }
+        Ok(supervisor)
+    }
+
+    /// What the filter for the program is made for.
+    fn purpose(&self) -> Purpose {
+        Purpose { cookie: self.cookie, rooted: self.rooted.is_some() }
     }
 
     /// Notes that the content of a file was handed out, or a directory that can be listed.
@@ -186,6 +213,11 @@ impl Supervisor {
     }
 
     fn dispatch(&self, task: &Task, call: Call, notification: &Notification) -> Outcome {
+        if let Some(rooted) = &self.rooted
+            && let Some(outcome) = self.dispatch_rooted(rooted, task, call, notification)
+        {
+            return outcome;
+        }
         match call {
             Call::Open { at, flags, mode } => self.open(task, at, flags, mode, notification),
             Call::OpenHow { at, how } => self.open_how(task, at, how, notification),
@@ -203,12 +235,18 @@ impl Supervisor {
             Call::Execute { at, arguments, environment: _, flags } => {
                 self.execute(task, at, arguments, flags, notification)
             }
-            Call::Make { at, directory } => self.make(task, at, directory, notification),
+            Call::Make { at, what } => self.make(task, at, what, notification),
             Call::Remove { at, directory } => self.remove(task, at, directory, notification),
-            Call::Rename { from, to } => self.rename(task, from, to),
+            Call::Rename { from, to, .. } => self.rename(task, from, to),
             Call::Link { from, to, flags } => self.link(task, from, to, flags),
-            Call::Truncate { at } => self.truncate(task, at, notification),
-            Call::Alter { of } => self.alter(task, of, notification),
+            Call::Truncate { at, .. } => self.truncate(task, at, notification),
+            Call::Alter { of, .. } => self.alter(task, of, notification),
+            Call::Identity { into } => {
+                for address in into {
+                    task.write(address, &[0; 4])?;
+                }
+                Ok(Answer::Value(0))
+            }
             Call::Refuse { errno } => Err(Errno(errno).into()),
         }
     }

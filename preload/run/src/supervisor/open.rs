@@ -184,7 +184,7 @@ impl Supervisor {
 
 /// Opens a file of the host's to which the tree links. What is made gets the program's umask, and what is no file may keep
 /// who opens it waiting or become its terminal: the program does that itself.
-fn open_elsewhere(at: At, path: PathBuf, flags: c_int, mode: u32, last: LastLink) -> Answer {
+pub(super) fn open_elsewhere(at: At, path: PathBuf, flags: c_int, mode: u32, last: LastLink) -> Answer {
     let found = match last {
         LastLink::Follow => std::fs::metadata(&path),
         LastLink::Keep => std::fs::symlink_metadata(&path),
@@ -199,7 +199,7 @@ fn open_elsewhere(at: At, path: PathBuf, flags: c_int, mode: u32, last: LastLink
 }
 
 /// Lets the program's own thread open `name`.
-fn open_by_itself(at: At, name: &[u8], flags: c_int, mode: u32, last: LastLink) -> Answer {
+pub(super) fn open_by_itself(at: At, name: &[u8], flags: c_int, mode: u32, last: LastLink) -> Answer {
     let arguments = [libc::AT_FDCWD as u64, 0, flags as u32 as u64, u64::from(mode), 0, 0];
     // Who opens one end of a pipe may have to wait for the other. Nobody can hold a thread for so long, and the registers
     // of one that was let go in the middle stay as they were for the call.

@@ -62,6 +62,22 @@ impl<'l> Task<'l> {
         flags.is_some_and(|flags| flags & libc::O_PATH != 0)
     }
 
+    /// Bits that it does not want files to have which it makes.
+    pub(super) fn umask(&self) -> u32 {
+        let mask = self.status("Umask:").and_then(|text| u32::from_str_radix(&text, 8).ok());
+        mask.unwrap_or(0o022)
+    }
+
+    /// The number of its process.
+    pub(super) fn process(&self) -> u32 {
+        self.status("Tgid:").and_then(|text| text.parse().ok()).unwrap_or(self.tid)
+    }
+
+    fn status(&self, field: &str) -> Option<String> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.tid)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(field)).map(|value| value.trim().to_owned())
+    }
+
     /// A path in which `/proc/self`, `/proc/thread-self`, `/dev/fd` and `/dev/stdin` mean this thread and not us.
     pub(super) fn own(&self, path: &[u8]) -> Vec<u8> {
         let process = format!("/proc/{}", self.tid);

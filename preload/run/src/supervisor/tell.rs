@@ -23,7 +23,7 @@ impl Supervisor {
             Place::Ours(node) => put(&stat::stat(&node.attributes())),
             Place::Elsewhere(path) => {
                 let follow = !matches!(of, Object::Path(_, flags) if flags & libc::AT_SYMLINK_NOFOLLOW != 0);
-                put(&native_stat(path.as_os_str().as_bytes(), follow)?)
+                put(&stat::of_path(&path, follow)?)
             }
         }
     }
@@ -85,7 +85,7 @@ impl Supervisor {
         }
     }
 
-    fn is_session_link(&self, path: &[u8]) -> bool {
+    pub(super) fn is_session_link(&self, path: &[u8]) -> bool {
         self.client.namespace().strip(path).is_some_and(|rest| rest.strip_prefix(b"/") == Some(SESSION_LINK.as_bytes()))
     }
 
@@ -169,14 +169,14 @@ impl Supervisor {
     }
 
     /// As much as there is room for.
-    fn give_truncated(&self, task: &Task, bytes: &[u8], into: Buffer) -> Outcome {
+    pub(super) fn give_truncated(&self, task: &Task, bytes: &[u8], into: Buffer) -> Outcome {
         let bytes = bytes.get(..into.size as usize).unwrap_or(bytes);
         task.write(into.address, bytes)?;
         Ok(Answer::Value(bytes.len() as i64))
     }
 
     /// All, or `ERANGE`; without room only the length is told.
-    fn give_whole(&self, task: &Task, bytes: &[u8], into: Buffer) -> Outcome {
+    pub(super) fn give_whole(&self, task: &Task, bytes: &[u8], into: Buffer) -> Outcome {
         if into.size > 0 {
             if bytes.len() as u64 > into.size {
                 return Err(Errno(libc::ERANGE).into());
@@ -185,14 +185,4 @@ impl Supervisor {
         }
         Ok(Answer::Value(bytes.len() as i64))
     }
-}
-
-fn native_stat(path: &[u8], follow: bool) -> Result<libc::stat, Errno> {
-    let path = std::ffi::CString::new(path).map_err(|_| Errno(libc::ENOENT))?;
-    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
-    // SAFETY: a structure of plain numbers.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: a C string and room for the answer.
-    let done = unsafe { libc::fstatat(libc::AT_FDCWD, path.as_ptr(), &mut stat, flags) };
-    if done == 0 { Ok(stat) } else { Err(std::io::Error::last_os_error().into()) }
 }

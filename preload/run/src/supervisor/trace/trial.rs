@@ -40,7 +40,7 @@ pub(crate) fn works() -> io::Result<()> {
 
 fn child(from_parent: &mut UnixStream) -> io::Result<()> {
     from_parent.read_exact(&mut [0])?;
-    filter::install_traced(0)?;
+    filter::install_traced(filter::Purpose { cookie: 0, rooted: false })?;
     for call in TRIED {
         // SAFETY: a C string; what there may be room for has none.
         unsafe { libc::syscall(call, libc::AT_FDCWD, c"/".as_ptr(), 0, 0, 0, 1) };

@@ -1,0 +1,263 @@
+//! A root of its own for the program: an operating system's tree with a layer that is written to, a few places of the
+//! host, and `/cvmfs`.
+//!
+//! Nothing is mounted. Every path is walked here as the kernel would walk it after `chroot`, and what is at its end is
+//! a real file: of the layer, of the tree, of the host, or of the view. The names of real files tell where they are
+//! inside, so descriptors and working directories need no table here, either.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`walk`] | where a path leads |
+//! | [`tell`] | telling what is there |
+//! | [`open`] | opening for writing, and making files |
+//! | [`change`] | making, removing, renaming, linking, altering |
+
+mod change;
+mod open;
+mod tell;
+mod walk;
+
+use super::calls::{Call, Object};
+use super::listener::Notification;
+use super::task::Task;
+use super::{Outcome, Supervisor};
+use anyhow::{Context as _, bail};
+use cvmfs_union::{Base, Layer, Union, child_path};
+use cvmfs_view::{Errno, Refusal, View, name};
+use libcvmfs::client::Client;
+use libcvmfs::namespace::{FileKind, LastLink, Node, Resolved};
+use rustix::fs::OFlags;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// What the program's root is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The operating system's tree: a directory of the host, or of a repository.
+    pub(crate) tree: PathBuf,
+    /// The directories of layers, the topmost first; only that is written to.
+    pub(crate) layers: Vec<PathBuf>,
+    /// Places of the host that are seen inside.
+    pub(crate) places: Vec<Place>,
+}
+
+/// A file or directory of the host that is seen inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where it is outside.
+    pub(crate) source: PathBuf,
+    /// Where it is seen, an absolute path without links and dots.
+    pub(crate) target: PathBuf,
+    pub(crate) read_only: bool,
+}
+
+/// What the kernel and its devices show is the same inside.
+const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// The root of the program.
+#[derive(Debug)]
+pub(super) struct Rooted {
+    union: Union,
+    /// By the place inside, the longest first.
+    places: Vec<Mounted>,
+    /// Where the tree is below the mount directory, if it is in a repository.
+    tree: Option<Vec<u8>>,
+    /// Names in the view begin with it.
+    view: Vec<u8>,
+    /// Where repositories are, inside and outside.
+    mount_dir: Vec<u8>,
+}
+
+/// Something of the host at a place inside.
+#[derive(Debug)]
+struct Mounted {
+    place: Vec<u8>,
+    real: Vec<u8>,
+    read_only: bool,
+}
+
+impl Rooted {
+    /// Makes the root ready to be used.
+    pub(super) fn new(plan: &Plan, client: &Client, view: &View) -> anyhow::Result<Rooted> {
+        let namespace = client.namespace();
+        let tree = plan.tree.as_os_str().as_bytes();
+        let (base, tree) = if namespace.strip(tree).is_some() {
+            let found = namespace.resolve(tree, LastLink::Follow);
+            let found = found.with_context(|| format!("finding the tree {}", plan.tree.display()))?;
+            match found {
+                Resolved::Node(node) if node.kind() == FileKind::Directory => {
+                    let path = node.path();
+                    (Base::Tree(node), Some(path))
+                }
+                _ => bail!("the tree {} is no directory of a repository", plan.tree.display()),
+            }
+        } else {
+            let tree = std::fs::canonicalize(&plan.tree).with_context(|| plan.tree.display().to_string())?;
+            (Base::Directory(tree), None)
+        };
+        let mut layers = Vec::new();
+        for layer in &plan.layers {
+            let directory = std::fs::canonicalize(layer).with_context(|| layer.display().to_string())?;
+            layers.push(Layer::at(directory));
+        }
+        if let Some(first) = layers.first() {
+            first.make().context("making a layer")?;
+        }
+        let union = Union::new(layers, base).context("laying layers over the tree")?;
+        let kernel = KERNEL.map(|path| Place { source: path.into(), target: path.into(), read_only: false });
+        let mut places = Vec::new();
+        for place in kernel.iter().chain(&plan.places) {
+            let real = std::fs::canonicalize(&place.source).with_context(|| place.source.display().to_string())?;
+            places.push(Mounted {
+                place: place.target.as_os_str().as_bytes().to_vec(),
+                real: real.into_os_string().into_encoded_bytes(),
+                read_only: place.read_only,
+            });
+        }
+        places.sort_by_key(|mounted| std::cmp::Reverse(mounted.place.len()));
+        let mount_dir = namespace.mount_dir().to_vec();
+        let rooted = Rooted { union, places, tree, view: view.prefix().to_vec(), mount_dir };
+        rooted.make_places().context("making places for what the host shows")?;
+        Ok(rooted)
+    }
+
+    /// Places that the tree lacks are made in the layer, and the root directory, in which the program starts, is one
+    /// of the layer's.
+    fn make_places(&self) -> anyhow::Result<()> {
+        let refused = |refusal: Refusal| match refusal {
+            Refusal::Error(Errno(errno)) => std::io::Error::from_raw_os_error(errno),
+            Refusal::WouldWait => std::io::Error::from_raw_os_error(libc::EAGAIN),
+        };
+        self.union.fill(b"/").map_err(refused)?;
+        let directories = self.places.iter().map(|mounted| {
+            let is_directory = std::fs::metadata(OsStr::from_bytes(&mounted.real)).is_ok_and(|found| found.is_dir());
+            (mounted.place.as_slice(), is_directory)
+        });
+        for (place, is_directory) in directories.chain([(self.mount_dir.as_slice(), true)]) {
+            let mut here = b"/".to_vec();
+            let mut names = place.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).peekable();
+            while let Some(name) = names.next() {
+                let path = child_path(&here, name);
+                let exists = match self.union.find(&path) {
+                    Ok(_) => true,
+                    Err(Refusal::Error(Errno(libc::ENOENT))) => false,
+                    Err(refusal) => {
+                        return Err(refused(refusal)).with_context(|| String::from_utf8_lossy(&path).into_owned());
+                    }
+                };
+                if !exists {
+                    use cvmfs_union::change::Making;
+                    let what = match names.peek().is_some() || is_directory {
+                        true => Making::Directory(0o755),
+                        false => Making::Node(libc::S_IFREG, 0o644),
+                    };
+                    self.union.make(&path, &what).map_err(refused)?;
+                }
+                here = path;
+            }
+        }
+        Ok(())
+    }
+
+    /// The operating system's tree, if it is in a repository.
+    pub(super) fn tree_node(&self) -> Option<&Node> {
+        match self.union.base() {
+            Base::Tree(node) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// The real directory in which the program starts.
+    pub(super) fn directory(&self) -> PathBuf {
+        self.union.real(b"/")
+    }
+
+    /// The path inside of the real name of something that is open; `None` if it is not inside.
+    pub(super) fn inside(&self, name: &[u8]) -> Option<Vec<u8>> {
+        if let Some((key, path)) = name::split(&self.view, name) {
+            if key == [b"host", name::COPIES.as_bytes()].concat() {
+                return self.inside(path);
+            }
+            return Some(self.inside_tree(path).unwrap_or_else(|| path.to_vec()));
+        }
+        if let Some(path) = self.union.inside(name) {
+            return Some(path.to_vec());
+        }
+        let mut best: Option<(&Mounted, &[u8])> = None;
+        for mounted in &self.places {
+            let Some(rest) = name.strip_prefix(mounted.real.as_slice()) else { continue };
+            let fits = rest.is_empty() || rest.starts_with(b"/");
+            if fits && best.is_none_or(|(other, _)| other.real.len() < mounted.real.len()) {
+                best = Some((mounted, rest));
+            }
+        }
+        best.map(|(mounted, rest)| [mounted.place.as_slice(), rest].concat())
+    }
+
+    /// The path inside of something in the tree, if that is in a repository.
+    pub(super) fn inside_tree(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let rest = path.strip_prefix(self.tree.as_deref()?)?;
+        match rest {
+            b"" => Some(b"/".to_vec()),
+            rest => rest.starts_with(b"/").then(|| rest.to_vec()),
+        }
+    }
+}
+
+impl Supervisor {
+    /// The real directory in which the program starts, if it has a root of its own.
+    pub(super) fn start_directory(&self) -> Option<PathBuf> {
+        self.rooted.as_ref().map(Rooted::directory)
+    }
+
+    /// The answer in a root of its own; `None` where it is that of all programs, who ask where a path leads.
+    pub(super) fn dispatch_rooted(
+        &self,
+        rooted: &Rooted,
+        task: &Task,
+        call: Call,
+        notification: &Notification,
+    ) -> Option<Outcome> {
+        let inside = Inside { supervisor: self, rooted, task, notification };
+        Some(match call {
+            Call::Open { at, flags, mode } => return inside.open(at, flags, mode).transpose(),
+            Call::OpenHow { at, how } => return inside.open_how(at, how).transpose(),
+            Call::Stat { of, buf } => inside.stat(of, |stat| self.put(task, buf, stat)),
+            Call::Statx { of, buf } => inside.stat(of, |stat| self.put(task, buf, &cvmfs_view::stat::statx(stat))),
+            Call::Access { at, mode, flags } => inside.access(at, mode, flags),
+            Call::ReadLink { at, into } => inside.read_link(at, into),
+            Call::WorkingDirectory { into } => inside.working_directory(into),
+            Call::StatFs { of: Object::Path(at, _), buf } => return inside.stat_fs(at, buf).transpose(),
+            Call::GetAttribute { of, name, into } => return inside.get_attribute(of, name, into).transpose(),
+            Call::ListAttributes { of, into } => return inside.list_attributes(of, into).transpose(),
+            Call::Make { at, what } => inside.make(at, what),
+            Call::Remove { at, directory } => inside.remove(at, directory),
+            Call::Rename { from, to, flags } => inside.rename(from, to, flags),
+            Call::Link { from, to, flags } => inside.link(from, to, flags),
+            Call::Truncate { at, length } => inside.truncate(at, length),
+            Call::Alter { of, how } => inside.alter(of, how),
+            _ => return None,
+        })
+    }
+}
+
+/// A call from inside.
+#[derive(Clone, Copy)]
+struct Inside<'c> {
+    supervisor: &'c Supervisor,
+    rooted: &'c Rooted,
+    task: &'c Task<'c>,
+    notification: &'c Notification,
+}
+
+/// A real path as the kernel's calls take it.
+fn real_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// Bits of flags that `openat` of a real file keeps.
+fn open_flags(flags: libc::c_int) -> OFlags {
+    let made = libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_CLOEXEC;
+    OFlags::from_bits_retain((flags & !made) as u32)
+}

@@ -1,0 +1,215 @@
+//! A writable layer over an operating system's tree, kept by system calls that every user may make.
+//!
+//! What the kernel's overlayfs does with a mount, this does with names. A [`Union`] is a stack of layers over a base,
+//! which is a directory of the host or a directory of a repository. Only the topmost layer is written to.
+//!
+//! A directory gets into the layer when something in it changes for the first time, and then holds a name for
+//! everything in it, so that the kernel's own listing is right and a name that is missing is a name that is gone. A name
+//! that stands for what lies below is a *stub*: a file, or directory, without any permission bits, or a symbolic link
+//! with a time of its own. Nothing else in a layer looks like that, for what a program makes is always ours to read
+//! and write; the bits that it asked for are kept beside where they say less ([`ownership`]).
+//!
+//! | in the directory of a layer | what |
+//! |---|---|
+//! | `fs` | files and stubs; a stub itself as long as nothing was changed |
+//! | `work` | what is not finished |
+//! | `gone` | an empty file under each name that is gone and lies below, for who writes down what changed |
+//!
+//! | module | job |
+//! |---|---|
+//! | [`lookup`] | what a name stands for |
+//! | [`ownership`] | owners and bits that an ordinary user cannot give |
+//! | [`raise`] | getting directories and files into the layer |
+//! | [`change`] | making, removing, renaming and linking names |
+//! | [`gone`] | the record of names that are gone |
+
+pub mod change;
+pub mod gone;
+pub mod lookup;
+pub mod ownership;
+pub mod raise;
+#[cfg(test)]
+mod tests;
+
+pub use lookup::Entry;
+
+use cvmfs_view::Errno;
+use libcvmfs::namespace::Node;
+use parking_lot::Mutex;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The most layers: places are the bits of a number, and the base is one of them.
+pub const MOST_LAYERS: usize = 63;
+
+/// What lies below all layers.
+#[derive(Debug, Clone)]
+pub enum Base {
+    /// A directory of the host.
+    Directory(PathBuf),
+    /// A directory of a repository.
+    Tree(Node),
+    /// Nothing: what there is was written into the layers.
+    Nothing,
+}
+
+/// Layers over a base.
+#[derive(Debug)]
+pub struct Union {
+    layers: Vec<Layer>,
+    base: Base,
+    /// The device number that everything in it tells.
+    device: u64,
+    /// Whoever changes names has this.
+    writing: Mutex<()>,
+    serial: AtomicU32,
+    /// Makes names of unfinished things ours alone.
+    random: u64,
+    /// The file that stubs of files are names of.
+    placeholder: Mutex<Option<File>>,
+}
+
+/// The directory of a layer.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    directory: PathBuf,
+}
+
+impl Layer {
+    /// The layer in this directory.
+    pub fn at(directory: impl Into<PathBuf>) -> Layer {
+        Layer { directory: directory.into() }
+    }
+
+    /// Makes the parts of an empty layer in its directory, which exists.
+    pub fn make(&self) -> io::Result<()> {
+        for part in [self.work(), self.gone()] {
+            DirBuilder::new().mode(0o700).recursive(true).create(part)?;
+        }
+        if fs::symlink_metadata(self.files()).is_err() {
+            DirBuilder::new().mode(raise::NO_BITS).create(self.files())?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was ever changed in it.
+    pub fn is_empty(&self) -> bool {
+        fs::symlink_metadata(self.files())
+            .is_ok_and(|found| lookup::has_no_bits(std::os::unix::fs::MetadataExt::mode(&found)))
+    }
+
+    /// Its files.
+    pub fn files(&self) -> PathBuf {
+        self.directory.join("fs")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.directory.join("work")
+    }
+
+    pub(crate) fn gone(&self) -> PathBuf {
+        self.directory.join("gone")
+    }
+}
+
+impl Union {
+    /// These layers, the topmost first, over this base. Directories are spelled without links.
+    ///
+    /// # Errors
+    /// If there are too many or one cannot be looked at.
+    pub fn new(layers: Vec<Layer>, base: Base) -> io::Result<Union> {
+        if layers.is_empty() || layers.len() > MOST_LAYERS {
+            let text = format!("{} layers, and there can be 1 to {MOST_LAYERS}", layers.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let device = match &base {
+            Base::Directory(directory) => lookup::device_of(directory)?,
+            Base::Tree(node) => node.attributes().dev,
+            Base::Nothing => match layers.first() {
+                Some(first) => lookup::device_of(&first.files())?,
+                None => 0,
+            },
+        };
+        Ok(Union {
+            layers,
+            base,
+            device,
+            writing: Mutex::new(()),
+            serial: AtomicU32::new(0),
+            random: fastrand::u64(..),
+            placeholder: Mutex::new(None),
+        })
+    }
+
+    /// The base.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The path inside that the real name `name` stands for, if it lies in a layer or in a base that is a directory.
+    pub fn inside<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+        let below = |directory: &Path| {
+            let rest = name.strip_prefix(directory.as_os_str().as_bytes())?;
+            match rest {
+                b"" => Some(&b"/"[..]),
+                rest => rest.starts_with(b"/").then_some(rest),
+            }
+        };
+        let base = match &self.base {
+            Base::Directory(directory) => Some(directory.clone()),
+            _ => None,
+        };
+        self.layers.iter().map(Layer::files).chain(base).find_map(|directory| below(&directory))
+    }
+
+    /// Whether the real name `name` lies in the layer that is written to.
+    pub fn is_written(&self, name: &[u8]) -> bool {
+        self.layers.first().is_some_and(|layer| {
+            let rest = name.strip_prefix(layer.files().as_os_str().as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        })
+    }
+
+    /// The name that a path inside has, or would have, in the topmost layer.
+    pub fn real(&self, path: &[u8]) -> PathBuf {
+        self.upper(path)
+    }
+
+    /// The name in the topmost layer of a path inside.
+    pub(crate) fn upper(&self, path: &[u8]) -> PathBuf {
+        self.layers.first().map(|layer| joined(&layer.files(), path)).unwrap_or_default()
+    }
+
+    fn top(&self) -> Result<&Layer, Errno> {
+        self.layers.first().ok_or(Errno(libc::EIO))
+    }
+
+    /// A new name for something unfinished.
+    pub(crate) fn unfinished(&self) -> Result<PathBuf, Errno> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        Ok(self.top()?.work().join(format!("new-{:016x}-{serial}", self.random)))
+    }
+}
+
+/// A path inside, below a real directory.
+pub(crate) fn joined(directory: &Path, path: &[u8]) -> PathBuf {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    if path.is_empty() { directory.to_owned() } else { directory.join(OsStr::from_bytes(path)) }
+}
+
+/// The directory of a path inside, and its last name; `None` for the root.
+pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let slash = path.iter().rposition(|&byte| byte == b'/')?;
+    let name = path.get(slash + 1..).filter(|name| !name.is_empty())?;
+    Some((if slash == 0 { b"/" } else { path.get(..slash)? }, name))
+}
+
+/// The path of a name in a directory.
+pub fn child_path(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory == b"/" { [b"/", name].concat() } else { [directory, b"/", name].concat() }
+}
