@@ -60,6 +60,10 @@ pub(crate) struct Arguments {
     #[arg(long = "bind", value_name = "SOURCE[:TARGET[:ro]]", requires = "root", value_parser = place)]
     pub(crate) places: Vec<Place>,
 
+    /// With --root: set a variable for the program that cvmfs-run does not see, such as HOME
+    #[arg(long = "env", value_name = "NAME=VALUE", requires = "root", value_parser = variable)]
+    pub(crate) variables: Vec<(OsString, OsString)>,
+
     /// Tell where library, helper, cache and log are
     #[arg(short, long)]
     pub(crate) verbose: bool,
@@ -139,7 +143,7 @@ pub(crate) enum Action {
     /// Become the program, with the library already in this process.
     Execute(Vec<OsString>),
     /// Tell what this node allows.
-    Probe,
+    Probe { json: bool },
     /// Run the program.
     Run(Vec<OsString>),
 }
@@ -162,8 +166,12 @@ impl Arguments {
             return Action::Fetch(list.clone());
         }
         let command = self.command.clone();
-        if !self.execute && command == ["probe"] {
-            return Action::Probe;
+        if !self.execute
+            && let Some((first, rest)) = command.split_first()
+            && first == "probe"
+            && rest.iter().all(|option| option == "--json")
+        {
+            return Action::Probe { json: self.json || !rest.is_empty() };
         }
         if self.execute { Action::Execute(command) } else { Action::Run(command) }
     }
@@ -171,6 +179,11 @@ impl Arguments {
 
 fn parameter(text: &str) -> Result<(String, String), String> {
     libcvmfs::config::Sources::option(text).map_err(|error| error.to_string())
+}
+
+fn variable(text: &str) -> Result<(OsString, OsString), String> {
+    let (name, value) = text.split_once('=').ok_or("it is NAME=VALUE")?;
+    if name.is_empty() { Err("a variable has a name".to_owned()) } else { Ok((name.into(), value.into())) }
 }
 
 fn place(text: &str) -> Result<Place, String> {

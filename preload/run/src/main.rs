@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         Action::Generate(directory) => arguments::generate(&directory).map(|()| 0),
         Action::Fetch(list) => prefetch::fetch(&list, arguments.verbose).map(|()| 0),
         Action::Execute(command) => Ok(supervise::execute(&command)),
-        Action::Probe => probe::run(arguments.json).map(|()| 0),
+        Action::Probe { json } => probe::run(json).map(|()| 0),
         Action::Run(command) => run(&arguments, &command),
     };
     match done {

@@ -129,7 +129,9 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
         places: arguments.places.clone(),
     });
     let wanted = Wanted { cookie, publisher, record, root: plan.as_ref() };
-    Ok((Supervisor::new(client, view, wanted)?, environment.unwrap_or_default()))
+    let mut environment = environment.unwrap_or_default();
+    environment.extend(arguments.variables.iter().cloned());
+    Ok((Supervisor::new(client, view, wanted)?, environment))
 }
 
 /// The page that the shims read, and variables by which programs find both.

@@ -30,6 +30,7 @@ fn seconds() -> u64 {
 fn publish() -> (TempDir, Published) {
     let web = tempfile::tempdir().unwrap();
     let mut forge = Forge::new(FQRN).file("/bin/script", "#!/bin/sh\nexit 0\n").mode(0o755);
+    forge = forge.file("/bin/again", format!("#!/bin/sh\nexec {ROOT}/bin/again\n")).mode(0o755);
     for number in 0..200 {
         forge = forge.file(format!("/d{}/file{number}", number % 10), format!("content of file {number}\n"));
     }
@@ -328,4 +329,25 @@ fn complaints_that_nobody_reads_stop_nothing() {
 fn logs(user: &User) -> String {
     let mut command = Command::new("find");
     text(command.arg(user.home.path().join("run")).args(["-type", "f", "-exec", "cat", "{}", "+"]))
+}
+
+/// "The exit status is that of the program", also if it is killed while one of its calls is made again with another path.
+#[test]
+fn who_is_killed_in_the_middle_of_an_exec_is_told_as_killed() {
+    let (web, published) = publish();
+    let server = WebRoot::serve(FQRN, web.path());
+    let user = user_of(&server, &published);
+    for mode in modes() {
+        for round in 0..8_u64 {
+            let script = format!("echo $$; exec {ROOT}/bin/again");
+            let mut run = user.run_in(mode, "sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            // The time of an exec is some hundred microseconds: another part of it in each round.
+            std::thread::sleep(Duration::from_micros(20_000 + 137 * round));
+            assert!(Command::new("kill").args(["-9", line.trim()]).status().unwrap().success());
+            let status = ended(&mut run, "a killed program");
+            assert_eq!(status.code(), Some(137), "--mode={}, round {round}", mode.name);
+        }
+    }
 }

@@ -1,15 +1,31 @@
-//! The record of names that are gone.
+//! The records of names that are gone, and of those that were made for something else to be seen there.
 //!
 //! In a layer a name that is gone is not there. Who writes down what changed needs to know which names lie below and
 //! were taken away, without asking whoever has what lies below.
 
+use crate::change::Making;
 use crate::{Layer, Union, joined};
-use cvmfs_view::Errno;
+use cvmfs_view::{Errno, Refusal};
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+/// The file with the names of places, each with a null byte behind it.
+const PLACES: &str = "places";
+
 impl Union {
+    /// Makes a name at which something else will be seen: nothing that a program has written.
+    ///
+    /// # Errors
+    /// As [`Union::make`].
+    pub fn make_place(&self, path: &[u8], making: &Making<'_>) -> Result<(), Refusal> {
+        self.make(path, making)?;
+        let mut places = File::options().create(true).append(true).open(self.top()?.directory.join(PLACES))?;
+        Ok(places.write_all(&[path.strip_prefix(b"/").unwrap_or(path), b"\0"].concat())?)
+    }
+
     /// Notes that what lies below at `path` is seen no more. It stays so if the name is made again.
     pub(crate) fn note_gone(&self, path: &[u8]) -> Result<(), Errno> {
         let note = joined(&self.top()?.gone(), path);
@@ -31,6 +47,19 @@ impl Union {
 }
 
 impl Layer {
+    /// The paths of places that were made for something else, without a slash before them.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub fn places(&self) -> io::Result<Vec<PathBuf>> {
+        let text = match fs::read(self.directory.join(PLACES)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text?,
+        };
+        let names = text.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+        Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
+    }
+
     /// The paths that were taken away in this layer, without a slash before them.
     ///
     /// # Errors

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `fs` | files and stubs; a stub itself as long as nothing was changed |
 //! | `work` | what is not finished |
+//! | `places` | the names that were made for something else to be seen there |
 //! | `gone` | an empty file under each name that is gone and lies below, for who writes down what changed |
 //!
 //! | module | job |
@@ -21,7 +22,7 @@
 //! | [`ownership`] | owners and bits that an ordinary user cannot give |
 //! | [`raise`] | getting directories and files into the layer |
 //! | [`change`] | making, removing, renaming and linking names |
-//! | [`gone`] | the record of names that are gone |
+//! | [`gone`] | the records of names that are gone, and of places |
 
 pub mod change;
 pub mod gone;

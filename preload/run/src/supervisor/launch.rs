@@ -13,13 +13,14 @@ use super::exchange::Exchange;
 use super::in_flight::InFlight;
 use super::listener::Listener;
 use super::memory::Memory;
-use super::rerun::may_redirect;
+use super::rerun::{self, may_redirect};
 use super::trace::{self, Tracer};
 use super::{Supervisor, filter};
 use crate::say::say;
 use crate::supervise;
 use anyhow::{Context as _, anyhow, bail};
 use cvmfs_view::Errno;
+use libc::c_int;
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -27,6 +28,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Time between two looks whether the children of a dead supervisor are ours yet.
@@ -148,6 +150,8 @@ fn accompany(
                         say!("what it recorded is lost, no list will be written");
                     }
                     (serves, adopted) = (true, false);
+                    rerun::PROGRAM.store(program as u32, Ordering::Relaxed);
+
                     let listener = Arc::new(Listener::new(listener, supervisor.cookie));
                     let engine = Engine::new(supervisor.clone(), listener, in_flight);
                     engine.take_over();
@@ -267,6 +271,11 @@ fn serve(
     program: i32,
     in_flight: &'static InFlight,
 ) -> anyhow::Result<()> {
+    // Nothing of what runs in a root of its own goes on alone.
+    let launcher = match supervisor.rooted {
+        Some(_) => Some(news.try_clone().context("watching the launcher")?),
+        None => None,
+    };
     let recorder = supervisor.clone();
     let ended = move |status| {
         // Before the end is told: whoever waits for it finds the list. What stays in the background may add to it.
@@ -275,6 +284,8 @@ fn serve(
         // Whoever reads what the program wrote should see its end, though something stays in the background.
         detach(&[2]);
     };
+
+    rerun::PROGRAM.store(program as u32, Ordering::Relaxed);
     let Some(listener) = listener else {
         // The thread that traces is told of all ends, too.
         let tracer = Tracer::new(supervisor.cookie, program as u32, Box::new(ended)).context("tracing")?;
@@ -286,7 +297,14 @@ fn serve(
     let engine = Engine::new(supervisor.clone(), listener, in_flight);
     start_clock(&engine)?;
     let leader = start_leader(&engine)?;
-    reap(program, ended);
+    if let Some(launcher) = launcher {
+        std::thread::Builder::new()
+            .name("cvmfs-launcher".to_owned())
+            .spawn(move || end_with_launcher(&launcher, program))
+            .context("starting a thread")?;
+    }
+    hear_of_children().context("waiting for children")?;
+    reap(program, supervisor.rooted.is_some(), ended);
     // Everybody who could ask is gone, or will ask no more.
     let _ = leader.join();
     Ok(())
@@ -313,19 +331,90 @@ fn start_leader(engine: &Arc<Engine>) -> anyhow::Result<std::thread::JoinHandle<
         .context("starting a thread")
 }
 
-/// Waits for the program and for all that it leaves behind.
-fn reap(program: i32, ended: impl Fn(i32)) {
+/// Lets the end of any child interrupt this thread's waiting: a thread of ours that traced the child may have been told
+/// of it first.
+fn hear_of_children() -> io::Result<()> {
+    extern "C" fn nothing(_: c_int) {}
+    // SAFETY: zeroed, both are valid; the handler does nothing, and only this thread takes the signal.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        if libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut()) < 0
+            || libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut()) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the program and for all that it leaves behind; with `ends_all`, that ends with it.
+fn reap(program: i32, ends_all: bool, ended: impl Fn(i32)) {
     loop {
         let mut status = 0;
         // SAFETY: room for a status. Threads of ours wait for threads that they trace; those are not meant.
         let found = unsafe { libc::waitpid(-1, &mut status, libc::__WNOTHREAD) };
         if found == program && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
+            PROGRAM_ENDED.store(true, Ordering::Release);
+            if ends_all {
+                end_children();
+            }
             ended(status);
         }
         if found < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return;
         }
     }
+}
+
+/// Kills the program when its launcher is gone. The launcher waits for the program, so that does not end before.
+fn end_with_launcher(launcher: &UnixStream, program: i32) {
+    let mut poll = libc::pollfd { fd: launcher.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one `pollfd`.
+    while unsafe { libc::poll(&mut poll, 1, -1) } < 0 {
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return;
+        }
+    }
+    if !PROGRAM_ENDED.load(Ordering::Acquire) {
+        // SAFETY: a child that has not been waited for.
+        unsafe { libc::kill(program, libc::SIGKILL) };
+    }
+}
+
+/// Whether the program has been waited for, so that its number may be another's.
+static PROGRAM_ENDED: AtomicBool = AtomicBool::new(false);
+
+/// Kills all that the program left behind, which are children of this process now, and those that come to be its
+/// children by that.
+fn end_children() {
+    loop {
+        for child in children() {
+            // SAFETY: a child of ours that has not been waited for, so the number is still its own.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+        }
+        // SAFETY: no status is asked for.
+        let found = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WNOTHREAD) };
+        if found < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return;
+        }
+    }
+}
+
+fn children() -> Vec<i32> {
+    let own = std::process::id().to_string();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    numbers
+        .filter(|number| {
+            let status = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+            // Behind the name, which may hold anything: state, and the parent.
+            status.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)) == Some(own.as_str())
+        })
+        .collect()
 }
 
 /// The program's process, until it is the program.

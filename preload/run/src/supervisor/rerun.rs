@@ -14,6 +14,7 @@ use cvmfs_view::Errno;
 use libc::c_int;
 use libcvmfs::namespace::LastLink;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A call to make instead of one that waits.
 #[derive(Debug)]
@@ -173,14 +174,14 @@ impl Stopped {
         let interrupted = ptrace(libc::PTRACE_INTERRUPT as _, tid, 0, 0);
         if interrupted.is_err() || !listener.is_waiting(notification.id) {
             // Interrupted meanwhile, or gone: it can only be let go where it stops.
-            if wait().is_ok() {
+            if wait(tid).is_ok() {
                 let _ = ptrace(libc::PTRACE_DETACH, tid, 0, 0);
             }
             return Err(Errno(libc::ESRCH));
         }
         listener.error(notification.id, libc::EINTR);
         // From here on the notification is answered: whatever fails, the program sees EINTR.
-        let (_, event) = wait().map_err(lost)?;
+        let (_, event) = wait(tid).map_err(lost)?;
         let registers = Registers::read(tid).map_err(lost)?;
         let mut mask = 0u64;
         let at = std::ptr::from_mut(&mut mask) as usize;
@@ -225,7 +226,7 @@ impl Stopped {
         for _ in 0..2 {
             loop {
                 ptrace(libc::PTRACE_SYSCALL, self.tid, 0, 0).map_err(lost)?;
-                let (tid, stop) = wait().map_err(lost)?;
+                let (tid, stop) = wait(self.tid).map_err(lost)?;
                 // A thread that runs another program becomes its process's first one.
                 self.tid = tid;
                 if stop == Stop::Call {
@@ -274,16 +275,47 @@ pub(super) fn may_redirect(tid: u32) -> Result<(), Errno> {
     let refused = |_| Errno(libc::EPERM);
     ptrace(libc::PTRACE_SEIZE as _, tid, 0, 0).map_err(refused)?;
     ptrace(libc::PTRACE_INTERRUPT as _, tid, 0, 0).map_err(refused)?;
-    wait().map_err(refused)?;
+    wait(tid).map_err(refused)?;
     ptrace(libc::PTRACE_DETACH, tid, 0, 0).map_err(refused)
 }
 
+/// The program's first process. Who started it has to learn how it ended; but the kernel tells the end of a child only
+/// once to all threads of a process, and who traces it would be the one.
+pub(super) static PROGRAM: AtomicU32 = AtomicU32::new(0);
+
+/// Waits until the thread `traced` of the program stops, or has ended, which stays to be told.
+fn wait_for_program(traced: u32) -> io::Result<()> {
+    loop {
+        // SAFETY: a structure of plain numbers.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let wanted = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
+        // SAFETY: room for what is told.
+        let found = unsafe { libc::waitid(libc::P_PID, traced, &mut info, wanted) };
+        let error = io::Error::last_os_error();
+        if found < 0 && error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+        if found == 0 && matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        if found == 0 {
+            return Ok(());
+        }
+    }
+}
+
 /// Waits for the one thread that this thread of ours traces, and tells its number too.
-fn wait() -> io::Result<(u32, Stop)> {
+fn wait(traced: u32) -> io::Result<(u32, Stop)> {
+    let is_program = traced == PROGRAM.load(Ordering::Relaxed);
+    if is_program {
+        wait_for_program(traced)?;
+    }
+    // A thread that runs another program gets the number of its process.
+    let of = if is_program { traced as i32 } else { -1 };
     let mut status = 0;
     let tid = loop {
         // SAFETY: room for a status.
-        let found = unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::__WNOTHREAD) };
+        let found = unsafe { libc::waitpid(of, &mut status, libc::__WALL | libc::__WNOTHREAD) };
         if found >= 0 {
             break found as u32;
         }

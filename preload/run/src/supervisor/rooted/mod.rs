@@ -134,7 +134,8 @@ impl Rooted {
             let is_directory = std::fs::metadata(OsStr::from_bytes(&mounted.real)).is_ok_and(|found| found.is_dir());
             (mounted.place.as_slice(), is_directory)
         });
-        for (place, is_directory) in directories.chain([(self.mount_dir.as_slice(), true)]) {
+        let always = [self.mount_dir.as_slice(), b"/run", b"/tmp"].map(|place| (place, true));
+        for (place, is_directory) in directories.chain(always) {
             let mut here = b"/".to_vec();
             let mut names = place.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).peekable();
             while let Some(name) = names.next() {
@@ -149,10 +150,11 @@ impl Rooted {
                 if !exists {
                     use cvmfs_union::change::Making;
                     let what = match names.peek().is_some() || is_directory {
+                        true if path == b"/tmp" => Making::Directory(0o1777),
                         true => Making::Directory(0o755),
                         false => Making::Node(libc::S_IFREG, 0o644),
                     };
-                    self.union.make(&path, &what).map_err(refused)?;
+                    self.union.make_place(&path, &what).map_err(refused)?;
                 }
                 here = path;
             }
