@@ -236,7 +236,7 @@ pub(crate) enum Backend {
     Namespaces,
     /// User and mount namespaces only: where the node does not allow a /proc of its own
     Userns,
-    /// No namespace at all; not there yet
+    /// No namespace at all: programs are shown a root of their own by cvmfs-run; a view, and no wall
     Interposer,
 }
 
@@ -329,6 +329,11 @@ impl FromStr for Variable {
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
+    if text.starts_with("lxc.") {
+        return Err(
+            "there is no LXC to be configured; it takes official parameters, such as CVMFS_HTTP_PROXY".to_owned()
+        );
+    }
     libcvmfs::config::Sources::option(text).map_err(|error| error.to_string())
 }
 

@@ -2,13 +2,17 @@
 //! gone, `.wh..wh..opq` that nothing is left of what was in the directory.
 
 use crate::child;
+use crate::description::Form;
 use crate::name::Name;
 use crate::say::say;
 use crate::store::Store;
 use anyhow::{Context as _, Result, bail};
+use cvmfs_union::lookup::{Listed, Source};
+use cvmfs_union::ownership::{ATTRIBUTE, Ownership};
+use cvmfs_union::{Base, Layer, Union};
+use cvmfs_view::{Errno, Refusal};
 use rustix::fs::{lgetxattr, llistxattr};
-use rustix::io::Errno;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -29,9 +33,18 @@ pub(crate) fn run(name: &Name, archive: &Path) -> Result<u8> {
     let description = locked.read(name)?;
     let _still = locked.claim(name)?;
     drop(locked);
-    let layers: Vec<PathBuf> = description.layers.iter().map(|layer| layer.files(&store.layers())).collect();
+    let places = store.layers();
+    if description.form == Form::Interposed {
+        let layers: Vec<Layer> = description.layers.iter().map(|layer| Layer::at(layer.directory(&places))).collect();
+        return into(archive, |out| {
+            let mut out = BufWriter::with_capacity(1 << 18, out);
+            write_interposed(layers, &mut out)?;
+            out.flush().context("writing the archive")
+        });
+    }
+    let layers: Vec<PathBuf> = description.layers.iter().map(|layer| layer.files(&places)).collect();
     // Only root among their owners can read all files, and sees owners as programs inside do.
-    let write = |out: File| -> Result<()> {
+    into(archive, |out: File| -> Result<()> {
         let child = child::start(&description.ids, 0, || {
             let mut out = BufWriter::with_capacity(1 << 18, out);
             write(&layers, &mut out)?;
@@ -39,7 +52,11 @@ pub(crate) fn run(name: &Name, archive: &Path) -> Result<u8> {
             Ok(0)
         })?;
         if child::end_of(child)? == 0 { Ok(()) } else { bail!("the archive is not complete") }
-    };
+    })
+}
+
+/// Lets `write` write the archive, which is there when it is complete.
+fn into(archive: &Path, write: impl FnOnce(File) -> Result<()>) -> Result<u8> {
     if archive == Path::new("-") {
         if io::stdout().is_terminal() {
             bail!("an archive is not for a terminal: name a file");
@@ -70,6 +87,73 @@ fn write(layers: &[PathBuf], out: &mut impl Write) -> Result<()> {
     archive.tar.finish().context("writing the archive")
 }
 
+/// Writes layers that the interposer keeps, the topmost first, as one.
+fn write_interposed(layers: Vec<Layer>, out: &mut impl Write) -> Result<()> {
+    let mut archive = Archive { tar: Builder::new(out), links: HashMap::new() };
+    let (mut gone, mut places) = (BTreeSet::new(), BTreeSet::new());
+    for layer in &layers {
+        places.extend(layer.places().context("reading which names were made for something else")?);
+        gone.extend(layer.gone_paths().context("reading which names are gone")?);
+    }
+    // Before what is there: a name that is gone may have been made again.
+    for path in gone {
+        let name = with_prefix(path.file_name().unwrap_or_default());
+        archive.empty(&path.with_file_name(name))?;
+    }
+    // With nothing below, stubs stand for nothing.
+    let union = Union::new(layers, Base::Nothing).context("reading the layers")?;
+    let refused = |path: &[u8], refusal: Refusal| match refusal {
+        Refusal::Error(Errno(errno)) => {
+            anyhow::Error::from(io::Error::from_raw_os_error(errno)).context(format!("reading {}", shown(path)))
+        }
+        Refusal::WouldWait => anyhow::anyhow!("reading {}: nobody is asked here", shown(path)),
+    };
+    let mut directories = Vec::new();
+    match union.root() {
+        Ok(root) => directories.push((b"/".to_vec(), root)),
+        // Nothing was ever changed.
+        Err(Refusal::Error(Errno(libc::ENOENT))) => {}
+        Err(refusal) => return Err(refused(b"/", refusal)),
+    }
+    while let Some((path, directory)) = directories.pop() {
+        let mut listed = union.list(&directory, &path).map_err(|refusal| refused(&path, refusal))?;
+        listed.sort_by(|one, other| one.name.cmp(&other.name));
+        for Listed { name, .. } in listed {
+            let inner = cvmfs_union::child_path(&path, &name);
+            let found = union.child(&directory, &path, &name).map_err(|refusal| refused(&inner, refusal))?;
+            let Some(entry) = found else { continue };
+            let Source::File(real) = union.source(&entry, &inner) else { continue };
+            let metadata = fs::symlink_metadata(&real).with_context(|| format!("reading {}", real.display()))?;
+            let inside = Path::new(OsStr::from_bytes(inner.strip_prefix(b"/").unwrap_or(&inner)));
+            if places.contains(inside) && is_unused(&real, &metadata)? {
+                continue;
+            }
+            archive.entry(inside, &real, &metadata, Ownership::told(entry.stat()))?;
+            if entry.is_directory() {
+                directories.push((inner, entry));
+            }
+        }
+    }
+    archive.tar.finish().context("writing the archive")
+}
+
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+/// Whether nobody has put anything there.
+fn is_unused(place: &Path, metadata: &Metadata) -> Result<bool> {
+    if !metadata.is_dir() {
+        return Ok(metadata.len() == 0);
+    }
+    Ok(fs::read_dir(place).with_context(|| format!("reading {}", place.display()))?.next().is_none())
+}
+
+/// Owner, group and bits as the kernel tells them.
+fn real_ownership(metadata: &Metadata) -> Ownership {
+    Ownership { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 }
+}
+
 struct Archive<W: Write> {
     tar: Builder<W>,
     /// Where files with several names were written first.
@@ -94,14 +178,14 @@ impl<W: Write> Archive<W> {
             if is_whiteout(top, metadata)? {
                 self.empty(&path.join(with_prefix(&name)))?;
             } else if metadata.is_dir() {
-                self.entry(&inner, top, metadata)?;
+                self.entry(&inner, top, metadata, real_ownership(metadata))?;
                 let (sources, hides) = merged(&found)?;
                 if hides {
                     self.empty(&inner.join(NOTHING_LEFT))?;
                 }
                 later.push((inner, sources));
             } else {
-                self.entry(&inner, top, metadata)?;
+                self.entry(&inner, top, metadata, real_ownership(metadata))?;
             }
         }
         Ok(())
@@ -116,12 +200,12 @@ impl<W: Write> Archive<W> {
         self.tar.append_data(&mut header, path, io::empty()).with_context(|| format!("writing {}", path.display()))
     }
 
-    fn entry(&mut self, path: &Path, file: &Path, metadata: &Metadata) -> Result<()> {
+    fn entry(&mut self, path: &Path, file: &Path, metadata: &Metadata, ownership: Ownership) -> Result<()> {
         let context = || format!("writing /{}", path.display());
         let mut header = Header::new_gnu();
-        header.set_mode(metadata.mode() & 0o7777);
-        header.set_uid(metadata.uid().into());
-        header.set_gid(metadata.gid().into());
+        header.set_mode(ownership.mode);
+        header.set_uid(ownership.uid.into());
+        header.set_gid(ownership.gid.into());
         header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
         header.set_size(0);
         let kind = metadata.file_type();
@@ -170,7 +254,8 @@ impl<W: Write> Archive<W> {
             pairs.push(("mtime".to_owned(), decimal(metadata.mtime(), metadata.mtime_nsec()).into_bytes()));
         }
         for name in attributes(file)? {
-            let kept = name.starts_with(b"user.") && !name.starts_with(OVERLAY) || name == b"security.capability";
+            let own = name.starts_with(OVERLAY) || name == ATTRIBUTE.to_bytes();
+            let kept = name.starts_with(b"user.") && !own || name == b"security.capability";
             if let (true, Ok(text)) = (kept, std::str::from_utf8(&name))
                 && let Some(value) = attribute(file, text)?
             {
@@ -223,7 +308,7 @@ fn decimal(seconds: i64, nanoseconds: i64) -> String {
 fn attributes(file: &Path) -> Result<Vec<Vec<u8>>> {
     let mut room = vec![0; 1 << 16];
     let length = match llistxattr(file, &mut room[..]) {
-        Err(Errno::OPNOTSUPP) => 0,
+        Err(rustix::io::Errno::OPNOTSUPP) => 0,
         length => length.context("listing extended attributes")?,
     };
     let names = room.get(..length).unwrap_or_default().split(|byte| *byte == 0);
@@ -233,7 +318,7 @@ fn attributes(file: &Path) -> Result<Vec<Vec<u8>>> {
 fn attribute(file: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let mut room = vec![0; 1 << 16];
     match lgetxattr(file, OsStr::from_bytes(name.as_bytes()), &mut room[..]) {
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(None),
+        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => Ok(None),
         length => {
             room.truncate(length.with_context(|| format!("reading the attribute {name}"))?);
             Ok(Some(room))

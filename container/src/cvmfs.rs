@@ -1,6 +1,6 @@
 //! How repositories come to be seen inside: the host's mounts are shown, or the program is started through `cvmfs-run`.
 
-use crate::arguments::{Backend, Bind, Start};
+use crate::arguments::{Backend, Bind, Os, Start};
 use crate::mounted;
 use crate::sandbox::program::private;
 use crate::say::say;
@@ -53,6 +53,40 @@ pub(crate) fn provide(start: &Start, backend: Backend) -> Result<Provision> {
     Ok(provision)
 }
 
+/// As [`provide`], for programs whose root is shown by `cvmfs-run`, which then shows repositories, too.
+pub(crate) fn provide_by_root(start: &Start, os: Option<&Os>) -> Result<Provision> {
+    let mut provision = Provision::default();
+    let (there, missing): (Vec<&Fqrn>, Vec<&Fqrn>) = start.cvmfs.iter().partition(|fqrn| host_has(fqrn));
+    for fqrn in there {
+        let place = Path::new("/cvmfs").join(fqrn.as_str());
+        provision.binds.push(Bind { source: place.clone(), target: place, read_only: true });
+    }
+    let mut shown: Vec<&str> = missing.into_iter().map(Fqrn::as_str).collect();
+    shown.extend(os.map(|os| os.fqrn.as_str()));
+    provision.environment = parameters(start.options.clone(), &cache(start)?, &shown);
+    Ok(provision)
+}
+
+/// The cache of the host, made where missing.
+fn cache(start: &Start) -> Result<PathBuf> {
+    let base = Loader::new(Sources::system(start.options.clone())).common()?.cache_base()?;
+    fs::create_dir_all(&base).with_context(|| format!("making the cache {}", base.display()))?;
+    fs::canonicalize(&base).with_context(|| format!("finding the cache {}", base.display()))
+}
+
+/// Variables by which `cvmfs-run` shows these repositories, and no others.
+fn parameters(options: Vec<(String, String)>, cache: &Path, shown: &[&str]) -> Vec<(OsString, OsString)> {
+    let own: [(OsString, OsString); 3] = [
+        ("CVMFS_CACHE_BASE".into(), cache.into()),
+        ("CVMFS_REPOSITORIES".into(), shown.join(",").into()),
+        ("CVMFS_STRICT_MOUNT".into(), "yes".into()),
+    ];
+    let others = options.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let mut environment: Vec<_> = others.filter(|(name, _)| own.iter().all(|(known, _)| known != name)).collect();
+    environment.extend(own);
+    environment
+}
+
 /// Whether the host has this repository mounted, also if it does so on touch.
 fn host_has(fqrn: &Fqrn) -> bool {
     let place = Path::new("/cvmfs").join(fqrn.as_str());
@@ -68,9 +102,7 @@ fn is_automounted() -> bool {
 fn serve(start: &Start, provision: &mut Provision) -> Result<()> {
     let program = program()?;
     let options = start.options.clone();
-    let base = Loader::new(Sources::system(options.clone())).common()?.cache_base()?;
-    fs::create_dir_all(&base).with_context(|| format!("making the cache {}", base.display()))?;
-    let base = fs::canonicalize(&base).with_context(|| format!("finding the cache {}", base.display()))?;
+    let base = cache(start)?;
     let inside = private("bin").join(PROGRAM);
     let mut show = |source: &Path, target: &Path, read_only| {
         provision.binds.push(Bind { source: source.to_owned(), target: target.to_owned(), read_only });
@@ -81,15 +113,12 @@ fn serve(start: &Start, provision: &mut Provision) -> Result<()> {
     if Path::new(CONFIGURATION).is_dir() {
         show(Path::new(CONFIGURATION), Path::new(CONFIGURATION), true);
     }
-    let mut environment = vec![
-        ("CVMFS_CACHE_BASE".into(), base.into_os_string()),
-        ("CVMFS_REPOSITORIES".into(), start.cvmfs.iter().map(Fqrn::as_str).collect::<Vec<_>>().join(",").into()),
-        ("CVMFS_STRICT_MOUNT".into(), "yes".into()),
-    ];
+    let shown: Vec<&str> = start.cvmfs.iter().map(Fqrn::as_str).collect();
+    provision.environment = parameters(options.clone(), &base, &shown);
     if let Some(library) = library(&program) {
         let inside = private("bin").join(LIBRARY);
         show(&library, &inside, true);
-        environment.push(("CVMFS_RUN_LIBRARY".into(), inside.into_os_string()));
+        provision.environment.push(("CVMFS_RUN_LIBRARY".into(), inside.into_os_string()));
     }
     let given = |name: &str| options.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     for name in ["CVMFS_PUBLIC_KEY", "CVMFS_KEYS_DIR"] {
@@ -100,22 +129,18 @@ fn serve(start: &Start, provision: &mut Provision) -> Result<()> {
             }
         }
     }
-    let own: Vec<OsString> = environment.iter().map(|(name, _): &(OsString, OsString)| name.clone()).collect();
-    let others = options.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    provision.environment = others.filter(|(name, _)| !own.contains(name)).collect();
-    provision.environment.extend(environment);
     provision.shown_by = Some(inside);
     Ok(())
 }
 
 /// `cvmfs-run`, beside this program or in `PATH`.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(PROGRAM)));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|directory| directory.join(PROGRAM));
     let found = beside.into_iter().chain(in_path).find(|file| file.is_file());
     found.and_then(|file| fs::canonicalize(file).ok()).context(
-        "the host has not mounted all repositories, and cvmfs-run, which could show them, is neither beside cernvm-fork nor in PATH",
+        "cvmfs-run, which shows repositories and roots where nothing can be mounted, is neither beside cernvm-fork nor in PATH",
     )
 }
 

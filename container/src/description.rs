@@ -13,6 +13,17 @@ use std::time::SystemTime;
 const FORMAT: u32 = 1;
 const FILE: &str = "instance.json";
 
+/// How what an instance wrote is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
+    /// As the kernel's overlayfs keeps it.
+    #[default]
+    Overlay,
+    /// As `cvmfs-run --root` keeps it.
+    Interposed,
+}
+
 /// What an instance consists of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Description {
@@ -27,6 +38,8 @@ pub(crate) struct Description {
     pub(crate) root_hash: Option<String>,
     /// The layers over it: the first is written to, the others never again.
     pub(crate) layers: Vec<LayerId>,
+    #[serde(default)]
+    pub(crate) form: Form,
     /// Whose the files in the layers are.
     pub(crate) ids: Ids,
     /// It goes when its program ends.
@@ -37,16 +50,17 @@ pub(crate) struct Description {
 
 impl Description {
     /// An instance without layers.
-    pub(crate) fn new(root: PathBuf, ids: Ids, ephemeral: bool) -> Description {
+    pub(crate) fn new(root: PathBuf, form: Form, ids: Ids, ephemeral: bool) -> Description {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let created = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Description { format: FORMAT, root, os: None, root_hash: None, layers: Vec::new(), ids, ephemeral, created }
+        let layers = Vec::new();
+        Description { format: FORMAT, root, os: None, root_hash: None, layers, form, ids, ephemeral, created }
     }
 
     /// An instance without layers over a tree in a repository.
-    pub(crate) fn over(os: Os, ids: Ids, ephemeral: bool) -> Description {
+    pub(crate) fn over(os: Os, form: Form, ids: Ids, ephemeral: bool) -> Description {
         let root = Path::new("/cvmfs").join(os.fqrn.as_str()).join(&os.path);
-        Description { os: Some(os), ..Description::new(root, ids, ephemeral) }
+        Description { os: Some(os), ..Description::new(root, form, ids, ephemeral) }
     }
 
     /// Reads that of the instance in this directory.

@@ -2,12 +2,15 @@
 //!
 //! | in a layer | what |
 //! |---|---|
-//! | `fs` | files, as overlayfs keeps them: deleted ones are devices 0/0, replaced directories are marked |
+//! | `fs` | files, as overlayfs keeps them: deleted ones are devices 0/0, replaced directories are marked; or as [`cvmfs_union`] does |
 //! | `work` | what overlayfs needs beside them |
+//! | `gone` | without overlayfs: which names were taken away |
 //! | `ids` | whose they are, if they may be somebody else's than the caller's |
 
+use crate::description::Form;
 use crate::ids::Ids;
 use anyhow::{Context as _, Result};
+use cvmfs_union::Layer;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -48,6 +51,11 @@ impl LayerId {
         layers.join(self.file_name()).join("fs")
     }
 
+    /// Its directory.
+    pub(crate) fn directory(&self, layers: &Path) -> PathBuf {
+        layers.join(self.file_name())
+    }
+
     /// What overlayfs needs beside them.
     pub(crate) fn work(&self, layers: &Path) -> PathBuf {
         layers.join(self.file_name()).join("work")
@@ -55,7 +63,7 @@ impl LayerId {
 }
 
 /// Makes an empty layer in the directory `layers`.
-pub(crate) fn make(layers: &Path, ids: &Ids) -> Result<LayerId> {
+pub(crate) fn make(layers: &Path, form: Form, ids: &Ids) -> Result<LayerId> {
     loop {
         let id = LayerId(fastrand::u64(..));
         let directory = layers.join(id.file_name());
@@ -63,8 +71,13 @@ pub(crate) fn make(layers: &Path, ids: &Ids) -> Result<LayerId> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             made => made.with_context(|| format!("making {}", directory.display()))?,
         }
-        let made = DirBuilder::new().mode(0o755).create(id.files(layers));
-        let made = made.and_then(|()| DirBuilder::new().mode(0o700).create(id.work(layers)));
+        let made = match form {
+            Form::Overlay => DirBuilder::new()
+                .mode(0o755)
+                .create(id.files(layers))
+                .and_then(|()| DirBuilder::new().mode(0o700).create(id.work(layers))),
+            Form::Interposed => Layer::at(&directory).make(),
+        };
         made.with_context(|| format!("making a layer in {}", directory.display()))?;
         if ids.has_others() {
             let text = serde_json::to_string(ids)?;
@@ -84,6 +97,9 @@ pub(crate) fn ids_of(layer: &Path) -> Result<Option<Ids>> {
 }
 
 /// Whether nothing was written into a layer.
-pub(crate) fn is_empty(layers: &Path, id: &LayerId) -> bool {
+pub(crate) fn is_empty(layers: &Path, form: Form, id: &LayerId) -> bool {
+    if form == Form::Interposed {
+        return Layer::at(id.directory(layers)).is_empty();
+    }
     fs::read_dir(id.files(layers)).is_ok_and(|mut entries| entries.next().is_none())
 }

@@ -8,6 +8,7 @@
 //! | [`cvmfs`] | how repositories come to be seen inside |
 //! | [`description`] | what is kept about an instance |
 //! | [`ids`] | who the users inside are outside |
+//! | [`interposed`] | instances without any namespace |
 //! | [`layer`] | what an instance wrote |
 //! | [`list`] | which instances there are |
 //! | [`mounted`] | what the host has mounted |
@@ -27,6 +28,7 @@ mod commit;
 mod cvmfs;
 mod description;
 mod ids;
+mod interposed;
 mod layer;
 mod list;
 mod mounted;

@@ -2,6 +2,8 @@
 
 use crate::arguments::Backend;
 use crate::child;
+use crate::cvmfs;
+use crate::description::Form;
 use crate::ids::Ids;
 use crate::layer;
 use crate::sandbox::mounts;
@@ -41,6 +43,33 @@ struct Report {
 /// # Errors
 /// If none does.
 pub(crate) fn best() -> Result<Backend> {
+    best_in_namespaces().or_else(|error| match interposer() {
+        Ok(_) => Ok(Backend::Interposer),
+        Err(_) => Err(error),
+    })
+}
+
+/// Whether `cvmfs-run` can give a program a root of its own; what it said.
+fn interposer() -> Result<String> {
+    let program = cvmfs::program()?;
+    let out = std::process::Command::new(&program).args(["--json", "probe"]).output();
+    let out = out.with_context(|| format!("starting {}", program.display()))?;
+    #[derive(serde::Deserialize)]
+    struct Found {
+        mode: String,
+    }
+    let found: Found = serde_json::from_slice(&out.stdout).with_context(|| format!("asking {}", program.display()))?;
+    match found.mode.as_str() {
+        "preload" => bail!("cvmfs-run finds nothing here by which it could answer system calls: see 'cvmfs-run probe'"),
+        mode => Ok(format!("cvmfs-run --mode={mode}")),
+    }
+}
+
+/// The best back-end with namespaces that works here.
+///
+/// # Errors
+/// If none does.
+pub(crate) fn best_in_namespaces() -> Result<Backend> {
     let ids = Ids::own();
     match own_processes(&ids) {
         Ok(()) => Ok(Backend::Namespaces),
@@ -89,7 +118,7 @@ fn overlay(ids: &Ids) -> Result<PathBuf> {
     let store = Store::open()?;
     // Under the lock nobody takes the layer for garbage, and the next sweep takes it.
     let locked = store.lock()?;
-    let made = layer::make(&store.layers(), ids)?;
+    let made = layer::make(&store.layers(), Form::Overlay, ids)?;
     let (files, work) = (made.files(&store.layers()), made.work(&store.layers()));
     let base = work.join("probe");
     let layers = Layers {
@@ -126,17 +155,19 @@ fn report() -> Report {
     });
     let network = tried(&own, libc::CLONE_NEWNET, || Ok(()));
     let findings = vec![
-        finding("user namespace", "needed by both back-ends", made(user_namespace(&own))),
+        finding("user namespace", "--backend=namespaces and --backend=userns", made(user_namespace(&own))),
         finding("process namespace", "--backend=namespaces: a /proc of its own", made(own_processes(&own))),
         finding("network namespace", "--net=none", made(network)),
         finding("overlayfs", "layers", overlay(&own).map(|place| format!("in {}", place.display()))),
         finding("FUSE", "--os, and --cvmfs without cvmfs-run: repositories mounted inside", made(fuse(&own))),
+        finding("interposer", "--backend=interposer: no namespace at all", interposer()),
         finding("other users", "files of others than you inside: package managers want them", users),
     ];
     let works = |name: &str| findings.iter().any(|found| found.name == name && found.works);
     let backend = match works("overlayfs") && works("user namespace") {
         true if works("process namespace") => Some(Backend::Namespaces.name()),
         true => Some(Backend::Userns.name()),
+        false if works("interposer") => Some(Backend::Interposer.name()),
         false => None,
     };
     let mut advice = Vec::new();
@@ -147,8 +178,7 @@ fn report() -> Report {
     if !works("user namespace") {
         advice.push(
             "User namespaces are switched off: user.max_user_namespaces, kernel.unprivileged_userns_clone (Debian), \
-             kernel.apparmor_restrict_unprivileged_userns (Ubuntu), or the container's rules (seccomp). cvmfs-run needs none: \
-             it shows repositories without them."
+             kernel.apparmor_restrict_unprivileged_userns (Ubuntu), or the container's rules (seccomp). --backend=interposer needs none."
                 .to_owned(),
         );
     } else if !works("process namespace") {
@@ -165,7 +195,6 @@ fn report() -> Report {
                 .to_owned(),
         );
     }
-    advice.push("The back-end without any namespace (--backend=interposer) is not there yet.".to_owned());
     Report { findings, backend, advice }
 }
 

@@ -44,6 +44,16 @@ fn removed_by_root(tree: &Path, ids: &Ids) -> Result<()> {
     }
 }
 
+/// Deletes what is in a directory that somebody else has filled.
+pub(crate) fn contents(directory: &Path) -> Result<()> {
+    let context = || format!("emptying {}", directory.display());
+    empty(directory).with_context(context)?;
+    for entry in fs::read_dir(directory).with_context(context)? {
+        fs::remove_file(entry.with_context(context)?.path()).with_context(context)?;
+    }
+    Ok(())
+}
+
 /// Deletes all directories in a directory.
 fn empty(tree: &Path) -> Result<()> {
     let Some(top) = open(CWD, &CString::new(tree.as_os_str().as_encoded_bytes())?)? else { return Ok(()) };

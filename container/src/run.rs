@@ -3,8 +3,9 @@
 use crate::arguments::{Backend, Os, Start};
 use crate::child;
 use crate::cvmfs;
-use crate::description::Description;
+use crate::description::{Description, Form};
 use crate::ids::Ids;
+use crate::interposed;
 use crate::mounted;
 use crate::name::Name;
 use crate::probe;
@@ -17,7 +18,7 @@ use crate::store::{Locked, Running, Store};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::process::{Pid, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, waitpid};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -28,24 +29,24 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
     if let Some(why) = start.original.refusal() {
         bail!("{why}");
     }
-    if start.backend == Some(Backend::Interposer) {
-        bail!("--backend=interposer is not there yet: this version needs user namespaces; see 'cernvm-fork probe'");
-    }
     if !start.fast && (start.run.is_some() || !start.arguments.is_empty()) {
         bail!("a program is run with --fast; without it the operating system's own init decides what runs");
     }
     refuse_directories()?;
     let name = start.name.as_ref().context("no instance was named")?;
-    let backend = match start.backend {
-        Some(backend) => backend,
-        None => probe::best()?,
-    };
+    let store = Store::open()?;
+    let backend = backend(&store, name, start)?;
     if start.new && !start.options.is_empty() && start.cvmfs.is_empty() && start.os.is_none() {
         bail!("-o sets parameters of repositories: name one with --cvmfs or --os");
     }
+    if backend == Backend::Interposer {
+        interposed::refuse(start)?;
+        let (running, description) = open(&store, name, start, Form::Interposed)?;
+        let status = interposed::start(&store, name, &description, start);
+        return end(&store, running, &description, status);
+    }
     let provision = cvmfs::provide(start, backend)?;
-    let store = Store::open()?;
-    let (running, mut description) = open(&store, name, start)?;
+    let (running, mut description) = open(&store, name, start, Form::Overlay)?;
     let binds: Vec<_> = provision.binds.into_iter().chain(start.bind.iter().cloned()).collect();
     if description.os.is_none() {
         check_whole(&description.root)?;
@@ -60,11 +61,7 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
         if found.is_dir() { &mut directories } else { &mut files }.push(bind.target.clone());
     }
     layers.make_places(&directories, &files)?;
-    let asked = start.env.iter().filter_map(|variable| {
-        let value = variable.value.clone().map(OsString::from).or_else(|| std::env::var_os(&variable.name));
-        Some((OsString::from(&variable.name), value?))
-    });
-    let more = provision.environment.into_iter().chain(asked).collect();
+    let more = provision.environment.into_iter().chain(variables(start)).collect();
     let (program_name, arguments) = program_of(start);
     let plan = Plan {
         name: name.as_str().to_owned(),
@@ -98,6 +95,11 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
         _ => Ok(()),
     };
     let status = supervise(&ids, plan, servers, note);
+    end(&store, running, &description, status)
+}
+
+/// The program has ended.
+fn end(store: &Store, running: Running, description: &Description, status: Result<u8>) -> Result<u8> {
     drop(running);
     if description.ephemeral {
         store.lock()?.sweep()?;
@@ -106,8 +108,42 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
     status
 }
 
+/// How the instance is isolated: an instance that there is says by what it wrote how that can be.
+fn backend(store: &Store, name: &Name, start: &Start) -> Result<Backend> {
+    let known = {
+        let locked = store.lock()?;
+        let current = start.current().ok().flatten();
+        let kept = [Some(name.clone()), current.filter(|_| !start.new)].into_iter().flatten();
+        kept.filter(|name| locked.has(name)).find_map(|name| locked.read(&name).ok()).map(|found| found.form)
+    };
+    match (known, start.backend) {
+        (Some(Form::Interposed), None | Some(Backend::Interposer)) => Ok(Backend::Interposer),
+        (Some(Form::Interposed), Some(other)) => bail!(
+            "what '{name}' begins with was written with --backend=interposer, and --backend={} cannot read it: commit it, and \
+             make a new instance",
+            other.name()
+        ),
+        (Some(Form::Overlay), Some(Backend::Interposer)) => bail!(
+            "what '{name}' begins with was written in namespaces, and --backend=interposer cannot read it: commit it, and make \
+             a new instance"
+        ),
+        (Some(Form::Overlay), None) => probe::best_in_namespaces(),
+        (None, None) if start.os.is_some() && !served::is_possible() => Ok(Backend::Interposer),
+        (None, None) => probe::best(),
+        (_, Some(backend)) => Ok(backend),
+    }
+}
+
+/// Variables that are asked for.
+pub(crate) fn variables(start: &Start) -> impl Iterator<Item = (OsString, OsString)> + '_ {
+    start.env.iter().filter_map(|variable| {
+        let value = variable.value.clone().map(OsString::from).or_else(|| std::env::var_os(&variable.name));
+        Some((OsString::from(&variable.name), value?))
+    })
+}
+
 /// The program, if one is named, and its arguments.
-fn program_of(start: &Start) -> (Option<OsString>, Vec<OsString>) {
+pub(crate) fn program_of(start: &Start) -> (Option<OsString>, Vec<OsString>) {
     if !start.fast {
         return (Some(start.init.clone().into_os_string()), Vec::new());
     }
@@ -138,7 +174,7 @@ fn refuse_directories() -> Result<()> {
 }
 
 /// Finds the instance or makes it.
-fn open(store: &Store, name: &Name, start: &Start) -> Result<(Running, Description)> {
+fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Running, Description)> {
     let locked = store.lock()?;
     locked.sweep()?;
     let root = start.root.as_deref().map(tree).transpose()?;
@@ -154,14 +190,19 @@ fn open(store: &Store, name: &Name, start: &Start) -> Result<(Running, Descripti
         }
         (false, true) => {
             if let Some(os) = start.os.clone() {
-                return make_over(&locked, name, os, start.ephemeral);
+                return make_over(&locked, name, os, form, start.ephemeral);
             }
             let root =
                 root.context("a new instance needs an operating system's tree: --root DIR or --os REPO[/PATH]")?;
-            let ids = usable_ids()?;
-            check_apart(store, &root)?;
-            check_whole(&root)?;
-            locked.make(name, Description::new(root, ids, start.ephemeral))?
+            let ids = match form {
+                Form::Interposed => Ids::own(),
+                Form::Overlay => {
+                    check_apart(store, &root)?;
+                    check_whole(&root)?;
+                    usable_ids()?
+                }
+            };
+            locked.make(name, Description::new(root, form, ids, start.ephemeral))?
         }
         (false, false) => {
             let current = start.current().map_err(anyhow::Error::msg).context("CERNVM_FORK")?;
@@ -178,8 +219,15 @@ fn open(store: &Store, name: &Name, start: &Start) -> Result<(Running, Descripti
 }
 
 /// Makes a new instance over a tree in a repository.
-fn make_over(locked: &Locked<'_>, name: &Name, os: Os, ephemeral: bool) -> Result<(Running, Description)> {
-    let running = locked.make(name, Description::over(os, usable_ids()?, ephemeral))?;
+fn make_over(
+    locked: &Locked<'_>,
+    name: &Name,
+    os: Os,
+    form: Form,
+    ephemeral: bool,
+) -> Result<(Running, Description)> {
+    let ids = if form == Form::Interposed { Ids::own() } else { usable_ids()? };
+    let running = locked.make(name, Description::over(os, form, ids, ephemeral))?;
     Ok((running, locked.read(name)?))
 }
 
@@ -250,12 +298,7 @@ fn supervise(
     servers: Option<Servers>,
     note: impl FnOnce(Option<String>) -> Result<()>,
 ) -> Result<u8> {
-    use Signal::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
-    let mut signals = SigSet::empty();
-    signals.extend([SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH]);
-    // From before there is a child, so that none is lost: it inherits the mask.
-    signals.thread_block().context("blocking signals")?;
-    let news = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).context("waiting for signals")?;
+    let signals = Signals::block()?;
     let child = child::start(ids, plan.namespaces(), || plan.carry_out())?;
     if let Some(servers) = servers
         && let Err(error) = servers.start().and_then(note)
@@ -264,14 +307,36 @@ fn supervise(
         let _ = child::end_of(child);
         return Err(error);
     }
-    loop {
-        if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).context("waiting for the instance")? {
-            return Ok(child::code(status));
-        }
-        if let Ok(Some(signal)) = news.read_signal() {
-            // What the terminal sends, everybody on it gets by himself.
-            if signal.ssi_signo != libc::SIGCHLD.cast_unsigned() && signal.ssi_code <= 0 {
-                pass_on(child, signal.ssi_signo);
+    signals.accompany(child).map(child::code)
+}
+
+/// Signals that go on to a child.
+pub(crate) struct Signals {
+    news: SignalFd,
+}
+
+impl Signals {
+    /// From before there is a child, so that none is lost: it inherits the mask.
+    pub(crate) fn block() -> Result<Signals> {
+        use Signal::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+        let mut signals = SigSet::empty();
+        signals.extend([SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH]);
+        signals.thread_block().context("blocking signals")?;
+        let news = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).context("waiting for signals")?;
+        Ok(Signals { news })
+    }
+
+    /// Passes them on until the child ends.
+    pub(crate) fn accompany(&self, child: Pid) -> Result<WaitStatus> {
+        loop {
+            if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).context("waiting for the instance")? {
+                return Ok(status);
+            }
+            if let Ok(Some(signal)) = self.news.read_signal() {
+                // What the terminal sends, everybody on it gets by himself.
+                if signal.ssi_signo != libc::SIGCHLD.cast_unsigned() && signal.ssi_code <= 0 {
+                    pass_on(child, signal.ssi_signo);
+                }
             }
         }
     }

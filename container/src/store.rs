@@ -179,7 +179,7 @@ impl Locked<'_> {
     /// Makes a new instance over nothing but its operating system.
     pub(crate) fn make(&self, name: &Name, mut description: Description) -> Result<Running> {
         let layers = self.store.layers();
-        description.layers.insert(0, layer::make(&layers, &description.ids)?);
+        description.layers.insert(0, layer::make(&layers, description.form, &description.ids)?);
         let unfinished = self.store.base.join(format!("{UNFINISHED}{name}"));
         let made = DirBuilder::new().mode(0o700).create(&unfinished);
         made.with_context(|| format!("making {}", unfinished.display()))?;
@@ -198,12 +198,12 @@ impl Locked<'_> {
         let mut below = self.read(parent)?;
         let _still = self.claim(parent).context("only what is not being written to can be shared")?;
         let layers = self.store.layers();
-        let written = below.layers.first().is_some_and(|top| !layer::is_empty(&layers, top));
+        let written = below.layers.first().is_some_and(|top| !layer::is_empty(&layers, below.form, top));
         if written {
-            below.layers.insert(0, layer::make(&layers, &below.ids)?);
+            below.layers.insert(0, layer::make(&layers, below.form, &below.ids)?);
             below.write(&self.store.instance(parent))?;
         }
-        let mut description = Description::new(below.root, below.ids, ephemeral);
+        let mut description = Description::new(below.root, below.form, below.ids, ephemeral);
         (description.os, description.root_hash) = (below.os, below.root_hash);
         description.layers = below.layers.get(1..).unwrap_or_default().to_vec();
         self.make(name, description)

@@ -65,7 +65,6 @@ fn options_of_the_original_that_need_root() {
         ("--admin=me", "privileges"),
         ("--ip=192.168.25.7", "root"),
         ("--log=x", "--verbose"),
-        ("--backend=interposer", "not there yet"),
     ] {
         let said = user.refused(&["x", "--new", "--fast", option, "--", "true"]);
         assert!(said.contains(word), "{option}: {said}");

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{User, built, listing, output, text};
+use common::{ALL, INTERPOSER, User, built, listing, output, text};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,14 +60,22 @@ fn comparable(directory: &Path) -> BTreeMap<PathBuf, String> {
 /// repository what programs in the instance see."
 #[test]
 fn a_committed_instance_is_what_was_seen_in_it() {
-    let Some(user) = User::new() else { return };
-    let server = server(&user);
+    let Some(user) = User::with_interposer() else { return };
+    for backend in [ALL[0], INTERPOSER] {
+        commit_and_publish(&user, backend);
+    }
+}
+
+fn commit_and_publish(user: &User, backend: &str) {
+    let server = server(user);
     let home = user.home.path().display().to_string();
     server(&["mkfs"]);
     server(&["publish", &format!("{home}/tree")]);
-    user.made("one", FIRST);
-    text(&mut user.fork(&["two", "--fast", "--from=one", "--net=none", "--", "sh", "-ec", SECOND]));
-    text(&mut user.fork(&["three", "--fast", "--from=two", "--net=none", "--", "sh", "-ec", THIRD]));
+    text(&mut user.new_instance("one", &[backend, "--", "sh", "-ec", FIRST]));
+    // The name servers are mounted upon a file in /etc otherwise.
+    let net = if backend == INTERPOSER { "--net=host" } else { "--net=none" };
+    text(&mut user.fork(&["two", "--fast", "--from=one", net, "--", "sh", "-ec", SECOND]));
+    text(&mut user.fork(&["three", "--fast", "--from=two", net, "--", "sh", "-ec", THIRD]));
     output(&mut user.fork(&["commit", "three", &format!("{home}/changes.tar")]));
     server(&["publish", &format!("{home}/changes.tar"), "--layer", "--into", "/"]);
     server(&["transaction", "--chroot", &format!("{home}/published")]);
@@ -76,16 +84,27 @@ fn a_committed_instance_is_what_was_seen_in_it() {
     user.give(&user.home.path().join("seen"));
     let copy = "cd /; for f in *; do case $f in proc|sys|dev|run|tmp|cvmfs) ;; *) cp -a $f /tmp/seen/;; esac; done";
     let bind = format!("{home}/seen:/tmp/seen");
-    text(&mut user.fork(&["three", "--fast", "--net=none", "--bind", &bind, "--", "sh", "-ec", copy]));
+    text(&mut user.fork(&["three", "--fast", net, "--bind", &bind, "--", "sh", "-ec", copy]));
     // Readable for the comparison, in both.
     let (seen, published) = (user.home.path().join("seen"), user.home.path().join("published"));
-    let (seen, published) = (comparable(&seen), comparable(&published));
+    let (mut seen, mut published) = (comparable(&seen), comparable(&published));
+    if backend == INTERPOSER {
+        // That of the host lies upon it.
+        seen.remove(Path::new("etc/resolv.conf"));
+        published.remove(Path::new("etc/resolv.conf"));
+    }
     assert!(seen.len() > 200, "{}", seen.len());
     assert!(seen.contains_key(Path::new("opt/a/2")) && !seen.contains_key(Path::new("opt/a/1")));
     for (path, line) in &seen {
         assert_eq!(published.get(path), Some(line), "{}", path.display());
     }
     assert_eq!(published.keys().find(|path| !seen.contains_key(*path)), None);
+    output(&mut user.fork(&["destroy", "one", "two", "three"]));
+    output(
+        user.command("rm")
+            .arg("-rf")
+            .args(["seen", "published", "repository", "keys"].map(|name| format!("{home}/{name}"))),
+    );
 }
 
 /// "What is gone is `.wh.NAME`, a directory that hides what was in it has `.wh..wh..opq`, as in layers of container images."

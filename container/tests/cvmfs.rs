@@ -108,6 +108,6 @@ fn without_cvmfs_run_it_says_so() {
     let said = user.refused(&["x", "--new", "--fast", "--root", "/usr", &format!("--cvmfs={FQRN}"), "--", "true"]);
     assert!(said.contains("neither beside cernvm-fork nor in PATH"), "{said}");
     assert!(user.refused(&["x", "--cvmfs=../x", "--new", "--fast"]).contains("../x"));
-    assert!(user.refused(&["x", "--new", "--fast", "-o", "lxc.utsname=x"]).contains("--cvmfs"));
+    assert!(user.refused(&["x", "--new", "--fast", "-o", "lxc.utsname=x"]).contains("no LXC"));
     assert!(user.refused(&["x", "--new", "--fast", &format!("--cvmfs={FQRN}"), "-o", "nonsense"]).contains("nonsense"));
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{BACKENDS, User, listing, output, text};
+use common::{ALL, BACKENDS, INTERPOSER, User, listing, output, text};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -27,9 +27,9 @@ const SEEN: &str = "new\nroot:x:0:0:root:/root:/bin/sh\nmore\nnew\nkept\nfile\n/
 /// started again."
 #[test]
 fn changes_stay_in_the_instance_and_come_back() {
-    let Some(user) = User::new() else { return };
+    let Some(user) = User::with_interposer() else { return };
     let before = listing(&user.tree());
-    for (name, backend) in ["a", "b"].into_iter().zip(BACKENDS) {
+    for (name, backend) in ["a", "b", "c"].into_iter().zip(ALL) {
         output(&mut user.new_instance(name, &[backend, "--", "sh", "-ec", CHANGES]));
         for _ in 0..2 {
             let seen = text(&mut user.fork(&[name, "--fast", backend, "--", "sh", "-ec", VIEW]));
@@ -42,20 +42,37 @@ fn changes_stay_in_the_instance_and_come_back() {
 /// "Instances do not see what others write."
 #[test]
 fn two_instances_do_not_see_each_other() {
-    let Some(user) = User::new() else { return };
-    user.made("a", "echo a > /etc/mine; echo secret > /tmp/file; echo secret > /dev/shm/file; echo secret > /run/file");
-    let other =
-        "! ls /etc/mine /tmp/file /dev/shm/file /run/file 2>/dev/null; cat /usr/share/doc/one; rm /usr/share/doc/one";
-    assert_eq!(user.made("b", other), "1\n");
-    assert_eq!(user.sh("a", "cat /etc/mine /usr/share/doc/one"), "a\n1\n");
+    let Some(user) = User::with_interposer() else { return };
+    // Without namespaces /dev is the host's.
+    for (backend, memory) in [(ALL[0], " /dev/shm/file"), (INTERPOSER, "")] {
+        let made = |name, script: &str| text(&mut user.new_instance(name, &[backend, "--", "sh", "-ec", script]));
+        made("a", &format!("echo a > /etc/mine; for f in /tmp/file /run/file{memory}; do echo secret > $f; done"));
+        let other = format!(
+            "! ls /etc/mine /tmp/file /run/file{memory} 2>/dev/null; cat /usr/share/doc/one; rm /usr/share/doc/one"
+        );
+        assert_eq!(made("b", &other), "1\n", "{backend}");
+        assert_eq!(
+            user.sh("a", "cat /etc/mine /usr/share/doc/one; ls /tmp; ls /run/file 2>/dev/null || echo empty"),
+            "a\n1\nempty\n",
+            "{backend}"
+        );
+        output(&mut user.fork(&["destroy", "a", "b"]));
+    }
 }
 
 /// "Without `--new` a new instance begins where the current one is: `--from NAME`, or what `CERNVM_FORK` names. Layers are
 /// stacked, nothing is copied, and what either of them writes later the other does not see."
 #[test]
 fn a_fork_of_a_fork_begins_where_its_parent_is() {
-    let Some(user) = User::new() else { return };
-    user.made("a", "echo a > /a; echo a > /etc/passwd; rm -r /usr/share/doc; mkdir /usr/share/doc");
+    let Some(user) = User::with_interposer() else { return };
+    for backend in [ALL[0], INTERPOSER] {
+        forks(&user, backend);
+    }
+}
+
+fn forks(user: &User, backend: &str) {
+    let first = "echo a > /a; echo a > /etc/passwd; rm -r /usr/share/doc; mkdir /usr/share/doc";
+    text(&mut user.new_instance("a", &[backend, "--", "sh", "-ec", first]));
     text(&mut user.fork(&[
         "b",
         "--fast",
@@ -123,8 +140,8 @@ fn what_runs_is_left_alone() {
 /// once."
 #[test]
 fn a_killed_instance_leaves_nothing() {
-    let Some(user) = User::new() else { return };
-    for backend in BACKENDS {
+    let Some(user) = User::with_interposer() else { return };
+    for backend in ALL {
         let mut child = running(&user, "a", backend, "echo a > /a; (sleep 1000; true) & true");
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains("cernvm-fork"), "{mounts}");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::description::Form;
 use crate::ids::Ids;
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -12,7 +13,7 @@ fn name(text: &str) -> Name {
 }
 
 fn new(store: &Store, text: &str) -> Running {
-    store.lock().unwrap().make(&name(text), Description::new("/".into(), Ids::own(), false)).unwrap()
+    store.lock().unwrap().make(&name(text), Description::new("/".into(), Form::Overlay, Ids::own(), false)).unwrap()
 }
 
 fn layers(store: &Store, text: &str) -> Vec<LayerId> {

@@ -14,6 +14,12 @@ use tempfile::TempDir;
 /// Both ways to isolate.
 pub(crate) const BACKENDS: [&str; 2] = ["--backend=namespaces", "--backend=userns"];
 
+/// All ways; what the last one writes, the others cannot read.
+pub(crate) const ALL: [&str; 3] = ["--backend=namespaces", "--backend=userns", INTERPOSER];
+
+/// The way without namespaces.
+pub(crate) const INTERPOSER: &str = "--backend=interposer";
+
 /// A user who is not root, with a home of his own.
 pub(crate) struct User {
     pub(crate) home: TempDir,
@@ -47,6 +53,13 @@ impl User {
         cvmfs_tests::tools::copy_program(env!("CARGO_BIN_EXE_cernvm-fork"), home.path().join("bin/cernvm-fork"));
         let user = User { home, environment: Vec::new() };
         user.give(user.home.path());
+        Some(user)
+    }
+
+    /// A user who can do without namespaces, too: `cvmfs-run` is there.
+    pub(crate) fn with_interposer() -> Option<User> {
+        let user = User::new()?;
+        cvmfs_tests::tools::copy_program(built("cvmfs-run"), user.home.path().join("bin/cvmfs-run"));
         Some(user)
     }
 
