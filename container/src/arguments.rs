@@ -135,7 +135,7 @@ pub(crate) struct Start {
 
     /// The operating system's tree out of a repository, for a new instance: the newest snapshot, at which it stays
     ///
-    /// It takes FUSE: who may use /dev/fuse needs nothing else.
+    /// It takes FUSE (/dev/fuse), or --backend=interposer, which is used where FUSE is not.
     #[arg(long, value_name = "REPO[/PATH]", conflicts_with = "root")]
     pub(crate) os: Option<Os>,
 

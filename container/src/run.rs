@@ -219,13 +219,7 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
 }
 
 /// Makes a new instance over a tree in a repository.
-fn make_over(
-    locked: &Locked<'_>,
-    name: &Name,
-    os: Os,
-    form: Form,
-    ephemeral: bool,
-) -> Result<(Running, Description)> {
+fn make_over(locked: &Locked<'_>, name: &Name, os: Os, form: Form, ephemeral: bool) -> Result<(Running, Description)> {
     let ids = if form == Form::Interposed { Ids::own() } else { usable_ids()? };
     let running = locked.make(name, Description::over(os, form, ids, ephemeral))?;
     Ok((running, locked.read(name)?))

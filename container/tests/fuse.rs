@@ -219,7 +219,8 @@ fn what_cannot_be_shown_is_said(site: &Site) {
     site.server.stop();
     fs::remove_dir_all(site.user.home.path().join("cache")).unwrap();
     refused("--os=os.test.example/debian", "cannot be shown");
-    let mut without = site.user.fork(&["y", "--new", "--fast", "--os=os.test.example/debian", "--", "true"]);
+    let mut without =
+        site.user.fork(&["y", "--new", "--fast", "--backend=namespaces", "--os=os.test.example/debian", "--", "true"]);
     let device = fs::metadata("/dev/fuse").unwrap();
     if std::os::unix::fs::MetadataExt::mode(&device) & 0o006 == 0 {
         assert!(common::complaint(&mut without, 125).contains("/dev/fuse"));

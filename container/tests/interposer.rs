@@ -157,10 +157,7 @@ fn an_operating_system_out_of_a_repository() {
     let user = user.env("CVMFS_SERVER_URL", web.server_url()).env("CVMFS_HTTP_PROXY", "DIRECT");
     let os = format!("{FQRN}/os/1");
     let run = |name: &str, script: &str| {
-        text(
-            &mut user
-                .fork(&[name, "--new", "--fast", INTERPOSER, "-o", &key, "--os", &os, "--", "sh", "-ec", script]),
-        )
+        text(&mut user.fork(&[name, "--new", "--fast", INTERPOSER, "-o", &key, "--os", &os, "--", "sh", "-ec", script]))
     };
     let changes = "cat /usr/share/doc/one; echo more >> /etc/passwd; cat /etc/passwd; rm /usr/share/doc/two; mv /usr/share/kept /kept; ls / /usr/share/doc; \
         ls /cvmfs; touch /cvmfs/os.test.example/x 2>&1 | sed 's/.*: //'; ln /bin/busybox /bin/other; cmp /bin/busybox /bin/other && echo linked";
@@ -183,6 +180,16 @@ fn an_operating_system_out_of_a_repository() {
     // The first one again.
     let again = ["a", "--fast", "-o", &key, "--", "sh", "-ec", "cat /etc/passwd /kept; ls /usr/share/doc"];
     assert_eq!(text(&mut user.fork(&again)), "root:x:0:0:root:/root:/bin/sh\nmore\nkept\none\n");
+    // "Both stay at the snapshot over which they were begun."
+    fs::write(user.tree().join("usr/share/doc/one"), "newer\n").unwrap();
+    fs::write(user.tree().join("usr/share/doc/three"), "newest\n").unwrap();
+    let tree = user.tree().display().to_string();
+    output(user.command(&server).args(["publish", FQRN, &tree, "--into", "os/1"]).args(place).env("USER", "tester"));
+    let look = "cat /usr/share/doc/one; ls /usr/share/doc | wc -l";
+    assert_eq!(text(&mut user.fork(&["b", "--fast", "-o", &key, "--", "sh", "-ec", look])), "1\n2\n");
+    let forked = ["f", "--fast", "--from=b", "-o", &key, "--", "sh", "-ec", look];
+    assert_eq!(text(&mut user.fork(&forked)), "1\n2\n");
+    assert_eq!(run("n", look), "newer\n3\n");
     let archive = user.home.path().join("a.tar");
     output(&mut user.fork(&["commit", "a", &archive.display().to_string()]));
     let names = text(std::process::Command::new("tar").arg("-tf").arg(&archive));

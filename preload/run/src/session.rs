@@ -97,8 +97,13 @@ fn random() -> anyhow::Result<u64> {
 
 /// A client for the parameters in the environment.
 pub(crate) fn client() -> anyhow::Result<Client> {
+    client_with(Vec::new())
+}
+
+/// A client for these parameters, and those in the environment.
+pub(crate) fn client_with(options: Vec<(String, String)>) -> anyhow::Result<Client> {
     let pac: SharedPacEvaluator = Arc::new(PacEngine::default());
-    Ok(Client::new(ClientSettings { pac: Some(pac), ..ClientSettings::from_process() })?)
+    Ok(Client::new(ClientSettings { pac: Some(pac), options, ..ClientSettings::from_process() })?)
 }
 
 /// A supervisor for the parameters in the environment, and the variables that its programs need. With `shim`, they get

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::modes::{Mode, modes};
+use common::modes::{Mode, modes, modes_for_static};
 use common::{User, compile, program, text};
 use cvmfs_tests::forge::{Forge, Published};
 use cvmfs_tests::server::{Behaviour, WebRoot};
@@ -149,6 +149,30 @@ fn a_pipe_of_the_host_keeps_only_its_reader_waiting() {
         let status = ended(&mut child, mode.name);
         let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
         assert_eq!((status.code(), said.as_str()), (Some(0), "still here\nthrough\n600\n"), "--mode={}", mode.name);
+    }
+}
+
+/// What is asked right after such a pipe was opened is answered as ever.
+#[test]
+fn calls_after_a_pipe_was_opened_are_seen() {
+    let host = tempfile::tempdir().unwrap();
+    let web = tempfile::tempdir().unwrap();
+    let pipe = host.path().join("pipe");
+    let published =
+        Forge::new(FQRN).symlink("/pipe", pipe.display().to_string()).file("/file", "x").publish(web.path());
+    for mode in modes_for_static() {
+        let server = WebRoot::serve(FQRN, &published.web_root);
+        let user = user_of(&server, &published);
+        let Some(program) = compile(&user, "after_pipe.c", &[]) else { return };
+        let script = format!(
+            "rm -f {0}; mkfifo {0}; (sleep 0.3; echo > {0}) & exec {1} {ROOT}/pipe {ROOT}/file",
+            pipe.display(),
+            program.display()
+        );
+        let mut child = user.run_in(mode, "sh").args(["-ec", &script]).stdout(Stdio::piped()).spawn().unwrap();
+        let status = ended(&mut child, mode.name);
+        let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        assert_eq!((status.code(), said.as_str()), (Some(0), "0\n"), "--mode={}", mode.name);
     }
 }
 

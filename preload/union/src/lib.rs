@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `fs` | files and stubs; a stub itself as long as nothing was changed |
 //! | `work` | what is not finished |
+//! | `snapshot` | the root hash of the repository over which it was begun |
 //! | `places` | the names that were made for something else to be seen there |
 //! | `gone` | an empty file under each name that is gone and lies below, for who writes down what changed |
 //!
@@ -47,6 +48,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The most layers: places are the bits of a number, and the base is one of them.
 pub const MOST_LAYERS: usize = 63;
+
+const SNAPSHOT: &str = "snapshot";
 
 /// What lies below all layers.
 #[derive(Debug, Clone)]
@@ -102,6 +105,27 @@ impl Layer {
     pub fn is_empty(&self) -> bool {
         fs::symlink_metadata(self.files())
             .is_ok_and(|found| lookup::has_no_bits(std::os::unix::fs::MetadataExt::mode(&found)))
+    }
+
+    /// The root hash of the snapshot over which it was begun, if it is known.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn snapshot(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.directory.join(SNAPSHOT)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => Ok(Some(text?.trim().to_owned())),
+        }
+    }
+
+    /// Notes the root hash of the snapshot over which it is begun.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn set_snapshot(&self, root_hash: &str) -> io::Result<()> {
+        let unfinished = self.work().join(SNAPSHOT);
+        fs::write(&unfinished, format!("{root_hash}\n"))?;
+        fs::rename(unfinished, self.directory.join(SNAPSHOT))
     }
 
     /// Its files.

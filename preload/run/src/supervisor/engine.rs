@@ -171,6 +171,11 @@ impl Supervisor {
             Err(Refusal::Error(Errno(errno))) => fails(errno),
             Err(Refusal::WouldWait) => fails(libc::EIO),
         };
+        if let Answer::Rerun(rerun) = &answer
+            && let Some(path) = rerun.expected()
+        {
+            self.expected.lock().insert(notification.tid, path.to_vec());
+        }
         if let Err(rerun) = exchange.give(notification, answer) {
             self.finish_in_place(exchange, notification, *rerun);
         }

@@ -34,6 +34,9 @@ use std::time::Duration;
 /// Time between two looks whether the children of a dead supervisor are ours yet.
 const ADOPTION: Duration = Duration::from_millis(5);
 
+/// Time that a thread of the program is stopped to be redirected, about.
+const STOP: Duration = Duration::from_micros(200);
+
 /// What the supervisor tells the launcher.
 #[repr(u8)]
 enum News {
@@ -338,6 +341,8 @@ fn hear_of_children() -> io::Result<()> {
     // SAFETY: zeroed, both are valid; the handler does nothing, and only this thread takes the signal.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
+        // Not of its stops, which are for who traces it.
+        action.sa_flags = libc::SA_NOCLDSTOP;
         action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
@@ -353,19 +358,44 @@ fn hear_of_children() -> io::Result<()> {
 
 /// Waits for the program and for all that it leaves behind; with `ends_all`, that ends with it.
 fn reap(program: i32, ends_all: bool, ended: impl Fn(i32)) {
-    loop {
-        let mut status = 0;
-        // SAFETY: room for a status. Threads of ours wait for threads that they trace; those are not meant.
-        let found = unsafe { libc::waitpid(-1, &mut status, libc::__WNOTHREAD) };
-        if found == program && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
+    while let Some((child, status)) = next_end() {
+        if child == program {
             PROGRAM_ENDED.store(true, Ordering::Release);
             if ends_all {
                 end_children();
             }
             ended(status);
         }
-        if found < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            return;
+    }
+}
+
+/// Waits for the end of a child, and tells its number and status; `None` without children.
+///
+/// It is looked at before it is taken. For the kernel tells this thread also of the stops of a child that another thread
+/// of ours traces, and who takes them has them alone.
+fn next_end() -> Option<(i32, i32)> {
+    loop {
+        // SAFETY: a structure of plain numbers.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let wanted = libc::WEXITED | libc::WNOWAIT | libc::__WNOTHREAD;
+        // SAFETY: room for what is told.
+        if unsafe { libc::waitid(libc::P_ALL, 0, &mut info, wanted) } < 0 {
+            if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            return None;
+        }
+        if !matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
+            // It will go on in a moment.
+            std::thread::sleep(STOP);
+            continue;
+        }
+        // SAFETY: what was told is about a child.
+        let child = unsafe { info.si_pid() };
+        let mut status = 0;
+        // SAFETY: room for a status.
+        if unsafe { libc::waitpid(child, &mut status, libc::__WNOTHREAD | libc::WNOHANG) } == child {
+            return Some((child, status));
         }
     }
 }
@@ -396,9 +426,7 @@ fn end_children() {
             // SAFETY: a child of ours that has not been waited for, so the number is still its own.
             unsafe { libc::kill(child, libc::SIGKILL) };
         }
-        // SAFETY: no status is asked for.
-        let found = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WNOTHREAD) };
-        if found < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+        if next_end().is_none() {
             return;
         }
     }

@@ -57,7 +57,7 @@ use libcvmfs::client::Client;
 use libcvmfs::namespace::Node;
 use libcvmfs::snapshot::Snapshot;
 use listener::Notification;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use publish::Publisher;
 use rerun::Rerun;
 use rooted::Rooted;
@@ -96,6 +96,8 @@ pub(crate) struct Supervisor {
     /// A thread was met that may not be traced.
     untraceable: AtomicBool,
     in_place: InPlace,
+    /// Calls that threads were let go to make, by the thread: with which path they come.
+    expected: Mutex<HashMap<u32, Vec<u8>>>,
     /// The program's own root, if it has one.
     rooted: Option<Rooted>,
 }
@@ -146,6 +148,7 @@ impl Supervisor {
             record,
             untraceable: AtomicBool::new(false),
             in_place: InPlace::default(),
+            expected: Mutex::default(),
             rooted,
         };
         if let Some(tree) = supervisor.rooted.as_ref().and_then(Rooted::tree_node) {
@@ -203,6 +206,11 @@ impl Supervisor {
         if early::is_settled(notification.number, &notification.arguments, task.memory) {
             return Ok(Answer::Resume);
         }
+        if let Call::Open { at, .. } = call
+            && self.is_expected(&task, at)
+        {
+            return Ok(Answer::Resume);
+        }
         match self.dispatch(&task, call, notification) {
             // Not even the path can be read: the process does not want to be looked at, and the kernel serves it.
             Err(Refusal::Error(Errno(libc::EPERM))) if task.memory.word(notification.arguments[1] & !7).is_err() => {
@@ -210,6 +218,17 @@ impl Supervisor {
             }
             outcome => outcome,
         }
+    }
+
+    /// Whether this is the call that the thread was told to make.
+    fn is_expected(&self, task: &Task, at: calls::At) -> bool {
+        let mut expected = self.expected.lock();
+        let comes =
+            expected.get(&task.tid).is_some_and(|path| task.memory.path(at.path).is_ok_and(|came| came == *path));
+        if comes {
+            expected.remove(&task.tid);
+        }
+        comes
     }
 
     fn dispatch(&self, task: &Task, call: Call, notification: &Notification) -> Outcome {

@@ -12,6 +12,7 @@ use libc::{c_int, open_how};
 use libcvmfs::namespace::{FileKind, LastLink, Node};
 use rustix::fs::{CWD, Mode, OFlags};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 /// Flags of an open that still mean something when everything is settled.
@@ -73,7 +74,7 @@ impl Supervisor {
                 rustix::fs::openat(CWD, self.view.name(&node), flags, Mode::empty()).map_err(Errno::from)?
             }
             FileKind::Regular => self.view.open(&node, kept)?,
-            _ => return Ok(open_by_itself(at, &self.named(&node)?, flags, 0, last)),
+            kind => return Ok(open_by_itself(at, &self.named(&node)?, flags, 0, last, kind == FileKind::Fifo)),
         };
         self.note(&node)?;
         Ok(Answer::Descriptor { file, close_on_exec: has(libc::O_CLOEXEC) })
@@ -194,16 +195,19 @@ pub(super) fn open_elsewhere(at: At, path: PathBuf, flags: c_int, mode: u32, las
         Err(error) if !verdict::creates(flags) && error.kind() == std::io::ErrorKind::NotFound => {
             Answer::Open { path, flags, mode }
         }
-        _ => open_by_itself(at, path.as_os_str().as_bytes(), flags, mode, last),
+        found => {
+            let is_pipe = found.is_ok_and(|found| found.file_type().is_fifo());
+            open_by_itself(at, path.as_os_str().as_bytes(), flags, mode, last, is_pipe)
+        }
     }
 }
 
 /// Lets the program's own thread open `name`.
-pub(super) fn open_by_itself(at: At, name: &[u8], flags: c_int, mode: u32, last: LastLink) -> Answer {
+pub(super) fn open_by_itself(at: At, name: &[u8], flags: c_int, mode: u32, last: LastLink, is_pipe: bool) -> Answer {
     let arguments = [libc::AT_FDCWD as u64, 0, flags as u32 as u64, u64::from(mode), 0, 0];
     // Who opens one end of a pipe may have to wait for the other. Nobody can hold a thread for so long, and the registers
     // of one that was let go in the middle stay as they were for the call.
-    let waits = flags & libc::O_NONBLOCK == 0 && flags & libc::O_ACCMODE != libc::O_RDWR;
+    let waits = is_pipe && flags & libc::O_NONBLOCK == 0 && flags & libc::O_ACCMODE != libc::O_RDWR;
     let rerun = if waits { Rerun::long } else { Rerun::brief };
     let rerun = rerun(libc::SYS_openat, arguments).with_string(1, name);
     Answer::Rerun(rerun.or_in_place(at, name, last))

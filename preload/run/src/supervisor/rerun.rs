@@ -93,6 +93,11 @@ impl Rerun {
         self
     }
 
+    /// The path with which a call comes again that may take its time.
+    pub(super) fn expected(&self) -> Option<&[u8]> {
+        self.strings.first().filter(|_| !self.brief).map(|(_, path)| path.as_slice())
+    }
+
     /// What lies in the scratch mapping at `base`, and the arguments that point there.
     pub(super) fn layout(&self, base: u64) -> (Vec<u8>, [u64; 6]) {
         let mut bytes = Vec::new();
@@ -131,10 +136,12 @@ impl Listener {
         let base = if length.is_empty() { 0 } else { stopped.map(length.len() as u64)? };
         let (bytes, mut arguments) = rerun.layout(base);
         Memory(notification.tid).write(base, &bytes)?;
-        arguments[5] = self.cookie;
         if !rerun.brief {
+            // Without the cookie, which would stay in its register and let the thread's next calls pass: this one comes
+            // to us again, and goes on in the kernel.
             return stopped.finish(&stopped.registers.call(rerun.number, arguments));
         }
+        arguments[5] = self.cookie;
         let result = stopped.make(rerun.number, arguments)?;
         if rerun.number == libc::SYS_execve && result == 0 {
             // Another program, with registers of its own.

@@ -25,6 +25,7 @@ use anyhow::{Context as _, bail};
 use cvmfs_union::{Base, Layer, Union, child_path};
 use cvmfs_view::{Errno, Refusal, View, name};
 use libcvmfs::client::Client;
+use libcvmfs::config::table::{AUTO_UPDATE, ROOT_HASH};
 use libcvmfs::namespace::{FileKind, LastLink, Node, Resolved};
 use rustix::fs::OFlags;
 use std::ffi::OsStr;
@@ -81,21 +82,6 @@ impl Rooted {
     /// Makes the root ready to be used.
     pub(super) fn new(plan: &Plan, client: &Client, view: &View) -> anyhow::Result<Rooted> {
         let namespace = client.namespace();
-        let tree = plan.tree.as_os_str().as_bytes();
-        let (base, tree) = if namespace.strip(tree).is_some() {
-            let found = namespace.resolve(tree, LastLink::Follow);
-            let found = found.with_context(|| format!("finding the tree {}", plan.tree.display()))?;
-            match found {
-                Resolved::Node(node) if node.kind() == FileKind::Directory => {
-                    let path = node.path();
-                    (Base::Tree(node), Some(path))
-                }
-                _ => bail!("the tree {} is no directory of a repository", plan.tree.display()),
-            }
-        } else {
-            let tree = std::fs::canonicalize(&plan.tree).with_context(|| plan.tree.display().to_string())?;
-            (Base::Directory(tree), None)
-        };
         let mut layers = Vec::new();
         for layer in &plan.layers {
             let directory = std::fs::canonicalize(layer).with_context(|| layer.display().to_string())?;
@@ -104,6 +90,14 @@ impl Rooted {
         if let Some(first) = layers.first() {
             first.make().context("making a layer")?;
         }
+        let (base, tree) = if namespace.strip(plan.tree.as_os_str().as_bytes()).is_some() {
+            let node = tree_in_repository(&plan.tree, &layers, client)?;
+            let path = node.path();
+            (Base::Tree(node), Some(path))
+        } else {
+            let tree = std::fs::canonicalize(&plan.tree).with_context(|| plan.tree.display().to_string())?;
+            (Base::Directory(tree), None)
+        };
         let union = Union::new(layers, base).context("laying layers over the tree")?;
         let kernel = KERNEL.map(|path| Place { source: path.into(), target: path.into(), read_only: false });
         let mut places = Vec::new();
@@ -205,6 +199,33 @@ impl Rooted {
             rest => rest.starts_with(b"/").then(|| rest.to_vec()),
         }
     }
+}
+
+/// The directory of a repository over which the layers lie. It stays at the snapshot over which the first of them was
+/// begun: what is written into a layer is meant for that.
+fn tree_in_repository(tree: &Path, layers: &[Layer], client: &Client) -> anyhow::Result<Node> {
+    let mut known = None;
+    for layer in layers.iter().rev() {
+        known = known.or(layer.snapshot().context("reading over which snapshot a layer lies")?);
+    }
+    let pinned = match &known {
+        Some(hash) => {
+            let pin = [(ROOT_HASH.name.to_owned(), hash.clone()), (AUTO_UPDATE.name.to_owned(), "no".to_owned())];
+            Some(crate::session::client_with(pin.into())?)
+        }
+        None => None,
+    };
+    let namespace = pinned.as_ref().unwrap_or(client).namespace();
+    let found = namespace.resolve(tree.as_os_str().as_bytes(), LastLink::Follow);
+    let node = match found.with_context(|| format!("finding the tree {}", tree.display()))? {
+        Resolved::Node(node) if node.kind() == FileKind::Directory => node,
+        _ => bail!("the tree {} is no directory of a repository", tree.display()),
+    };
+    if let (None, Some(top), Some(snapshot)) = (known, layers.first(), node.snapshot()) {
+        let hash = snapshot.identity().root_hash.to_string();
+        top.set_snapshot(&hash).context("writing over which snapshot a layer lies")?;
+    }
+    Ok(node)
 }
 
 impl Supervisor {

@@ -50,7 +50,9 @@ impl Inside<'_> {
     fn create(&self, at: At, directory: Found, name: &[u8], flags: c_int, mode: u32) -> Outcome {
         match directory.spot {
             Spot::Ours(_) | Spot::Host { read_only: true, .. } => Err(Errno(libc::EROFS).into()),
-            Spot::Host { real, .. } => Ok(open_by_itself(at, &child_path(&real, name), flags, mode, LastLink::Follow)),
+            Spot::Host { real, .. } => {
+                Ok(open_by_itself(at, &child_path(&real, name), flags, mode, LastLink::Follow, false))
+            }
             Spot::Union(_) => {
                 let bits = mode & 0o7777 & !self.task.umask();
                 let path = child_path(&directory.path, name);
@@ -98,7 +100,7 @@ impl Inside<'_> {
             return Ok(Answer::Open { path: real, flags: flags | libc::O_NOFOLLOW, mode: 0 });
         }
         use std::os::unix::ffi::OsStrExt as _;
-        Ok(open_by_itself(at, real.as_os_str().as_bytes(), flags, 0, last))
+        Ok(open_by_itself(at, real.as_os_str().as_bytes(), flags, 0, last, entry.is(libc::S_IFIFO)))
     }
 }
 
