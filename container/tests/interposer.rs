@@ -142,6 +142,21 @@ fn places_of_the_host() {
     assert_eq!(fs::read_dir(&shared).unwrap().count(), 1);
 }
 
+/// A program of the host finds its loader inside or nowhere, also where it is seen at its own path.
+#[test]
+fn loaders_are_those_inside() {
+    let Some(user) = User::with_interposer() else { return };
+    let place = user.home.path().join("place");
+    fs::create_dir(&place).unwrap();
+    cvmfs_tests::tools::copy_program("/usr/bin/env", place.join("env"));
+    user.give(&place);
+    let place = place.display().to_string();
+    let mut command =
+        user.new_instance("x", &[INTERPOSER, "--bind", &place, "--", "sh", "-c", &format!("{place}/env")]);
+    let said = complaint(&mut command, 127);
+    assert!(said.contains("not found") && !said.contains("shared libraries"), "{said}");
+}
+
 /// "The tree can be a directory of a repository: then what is not changed is read from the cache, which all instances share."
 #[test]
 fn an_operating_system_out_of_a_repository() {

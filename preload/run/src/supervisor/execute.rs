@@ -82,8 +82,9 @@ impl Supervisor {
             Place::Native if path.is_empty() && !by_descriptor => return Ok(Answer::Resume),
             Place::Native => Program::Host(host_path(task, at.dir, &path)),
         };
-        // Only what leads to us at some point is not the kernel's alone.
-        let mut concerned = !native;
+        // Only what leads to us at some point is not the kernel's alone; in a root of its own that is everything, for
+        // loaders are looked for there.
+        let mut concerned = !native || self.rooted.is_some();
         let mut front: Vec<Vec<u8>> = Vec::new();
         let mut scripts = Vec::new();
         for _ in 0..DEPTH {
