@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,25 @@ fn places_of_the_host() {
     assert_eq!(seen, expected);
     assert_eq!(fs::read_to_string(shared.join("file")).unwrap(), "host\nmore\n");
     assert_eq!(fs::read_dir(&shared).unwrap().count(), 1);
+}
+
+/// "The tree can be the host's own root (`--root /`), as far as the user may read it."
+#[test]
+fn a_layer_over_the_host() {
+    let Some(user) = User::with_interposer() else { return };
+    let note = user.home.path().join("note");
+    fs::write(&note, "host\n").unwrap();
+    user.give(&note);
+    let note = note.display();
+    let script = format!(
+        "cat {note}; echo more >> {note}; cat {note}; rm /etc/passwd; ls /etc/passwd 2>/dev/null || echo gone; echo new > /usr/bin/new; cat /usr/bin/new; \
+         cd /usr/bin; pwd -P; readlink /proc/self/cwd; id -u; stat -c %i /usr/bin/new | tail -c 3 > /dev/null"
+    );
+    let arguments = ["x", "--new", "--fast", INTERPOSER, "--root", "/", "--", "sh", "-ec", &script];
+    assert_eq!(text(&mut user.fork(&arguments)), "host\nhost\nmore\ngone\nnew\n/usr/bin\n/usr/bin\n0\n");
+    assert_eq!(user.sh("x", "cat /usr/bin/new; test ! -e /etc/passwd"), "new\n");
+    assert_eq!(fs::read_to_string(user.home.path().join("note")).unwrap(), "host\n");
+    assert!(Path::new("/etc/passwd").exists() && !Path::new("/usr/bin/new").exists());
 }
 
 /// A program of the host finds its loader inside or nowhere, also where it is seen at its own path.

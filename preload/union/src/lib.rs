@@ -176,28 +176,22 @@ impl Union {
         &self.base
     }
 
-    /// The path inside that the real name `name` stands for, if it lies in a layer or in a base that is a directory.
-    pub fn inside<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
-        let below = |directory: &Path| {
-            let rest = name.strip_prefix(directory.as_os_str().as_bytes())?;
-            match rest {
-                b"" => Some(&b"/"[..]),
-                rest => rest.starts_with(b"/").then_some(rest),
-            }
-        };
-        let base = match &self.base {
-            Base::Directory(directory) => Some(directory.clone()),
+    /// The path inside that the real name `name` stands for, if it lies in a layer.
+    pub fn inside_layers<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+        self.layers.iter().find_map(|layer| below(&layer.files(), name))
+    }
+
+    /// The path inside that the real name `name` stands for, if it lies in a base that is a directory.
+    pub fn inside_base<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+        match &self.base {
+            Base::Directory(directory) => below(directory, name),
             _ => None,
-        };
-        self.layers.iter().map(Layer::files).chain(base).find_map(|directory| below(&directory))
+        }
     }
 
     /// Whether the real name `name` lies in the layer that is written to.
     pub fn is_written(&self, name: &[u8]) -> bool {
-        self.layers.first().is_some_and(|layer| {
-            let rest = name.strip_prefix(layer.files().as_os_str().as_bytes());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-        })
+        self.layers.first().is_some_and(|layer| below(&layer.files(), name).is_some())
     }
 
     /// The name that a path inside has, or would have, in the topmost layer.
@@ -218,6 +212,18 @@ impl Union {
     pub(crate) fn unfinished(&self) -> Result<PathBuf, Errno> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         Ok(self.top()?.work().join(format!("new-{:016x}-{serial}", self.random)))
+    }
+}
+
+/// What of a real name comes after a directory in which it lies.
+fn below<'n>(directory: &Path, name: &'n [u8]) -> Option<&'n [u8]> {
+    let directory = directory.as_os_str().as_bytes();
+    if directory == b"/" {
+        return name.starts_with(b"/").then_some(name);
+    }
+    match name.strip_prefix(directory)? {
+        b"" => Some(b"/"),
+        rest => rest.starts_with(b"/").then_some(rest),
     }
 }
 

@@ -6,7 +6,6 @@ use libcvmfs::namespace::{FileKind, Node};
 use rustix::fs::Timespec;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// The time of a symbolic link that stands for one below.
@@ -230,9 +229,8 @@ impl Union {
     /// Makes what the kernel tells of an open file, reached through the kernel's link `link`, what is told inside;
     /// `name` is its real name.
     pub fn present_open(&self, link: &Path, name: &[u8], stat: &mut libc::stat) {
-        let below = |directory: &Path| name.starts_with(directory.as_os_str().as_bytes());
-        let in_layer = self.layers.iter().any(|layer| below(&layer.files()));
-        if in_layer || matches!(&self.base, Base::Directory(base) if below(base)) {
+        let in_layer = self.inside_layers(name).is_some();
+        if in_layer || self.inside_base(name).is_some() {
             self.present(link, true, in_layer, stat);
         }
     }

@@ -177,7 +177,7 @@ impl Rooted {
             }
             return Some(self.inside_tree(path).unwrap_or_else(|| path.to_vec()));
         }
-        if let Some(path) = self.union.inside(name) {
+        if let Some(path) = self.union.inside_layers(name) {
             return Some(path.to_vec());
         }
         let mut best: Option<(&Mounted, &[u8])> = None;
@@ -188,7 +188,18 @@ impl Rooted {
                 best = Some((mounted, rest));
             }
         }
-        best.map(|(mounted, rest)| [mounted.place.as_slice(), rest].concat())
+        // Last, for the base may hold all the others: it can be the host's own root.
+        let place = best.map(|(mounted, rest)| [mounted.place.as_slice(), rest].concat());
+        place.or_else(|| self.union.inside_base(name).map(<[u8]>::to_vec))
+    }
+
+    /// Whether a real name is one of the tree or its layers, and not of what is seen upon them.
+    pub(super) fn is_of_union(&self, name: &[u8]) -> bool {
+        let is_place = |mounted: &Mounted| {
+            name.strip_prefix(mounted.real.as_slice()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        self.union.inside_layers(name).is_some()
+            || self.union.inside_base(name).is_some() && !self.places.iter().any(is_place)
     }
 
     /// The path inside of something in the tree, if that is in a repository.

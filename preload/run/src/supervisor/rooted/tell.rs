@@ -198,7 +198,7 @@ impl Inside<'_> {
                 Source::File(real) => Some(real),
                 Source::Node(_) => None,
             },
-            Subject::Open { link, name } => self.rooted.union.inside(&name).is_some().then_some(link),
+            Subject::Open { link, name } => self.rooted.is_of_union(&name).then_some(link),
             _ => None,
         })
     }
