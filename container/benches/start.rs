@@ -95,13 +95,13 @@ fn ended(children: Vec<Child>) {
     }
 }
 
-/// Private kilobytes of the processes of the tools that serve instances.
+/// Kilobytes that the processes which serve instances have written and share with nobody.
 fn private(site: &Site) -> u64 {
     let ours = |process: &Path| fs::read_link(process.join("exe")).is_ok_and(|exe| exe.starts_with(&site.programs));
     let mut sum = 0;
     for entry in fs::read_dir("/proc").unwrap().flatten().filter(|entry| ours(&entry.path())) {
         let text = fs::read_to_string(entry.path().join("smaps_rollup")).unwrap_or_default();
-        let lines = text.lines().filter(|line| line.starts_with("Private_"));
+        let lines = text.lines().filter(|line| line.starts_with("Private_Dirty:"));
         sum += lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>();
     }
     sum
@@ -158,6 +158,6 @@ fn main() {
             sizes.push(private(&site));
         }
         ended(running);
-        println!("  {backend}: {} kB", (sizes[4] - sizes[0]) / 4);
+        println!("  {backend}: {} kB", sizes[4].saturating_sub(sizes[0]) / 4);
     }
 }
