@@ -34,7 +34,7 @@ pub(crate) struct Build {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 
-    /// What to write: one image for CDs, disks and USB sticks, the same as qcow2, or kernel and initramfs in a directory
+    /// What to write: one image for CDs, disks and USB sticks, the same as a disk of some hypervisor, or kernel and initramfs alone
     #[arg(long, value_enum, default_value_t = Format::Iso)]
     pub(crate) format: Format,
 
@@ -107,6 +107,12 @@ pub(crate) enum Format {
     Raw,
     /// A disk for QEMU and OpenStack
     Qcow2,
+    /// A disk for VMware and VirtualBox
+    Vmdk,
+    /// A disk for Azure and Hyper-V
+    Vhd,
+    /// A unified kernel image: one program for UEFI, with kernel, initramfs and command line
+    Efi,
     /// A directory with vmlinuz, initrd and cmdline
     Kernel,
 }

@@ -6,7 +6,7 @@ use crate::initramfs::{self, Contents};
 use crate::menu::{self, Entry};
 use crate::modules::{self, Modules};
 use crate::report::Report;
-use crate::{kernel, programs};
+use crate::{disk, kernel, programs, unified};
 use anyhow::{Context as _, Result, bail};
 use cvmfs_command::output::say;
 use sha2::{Digest as _, Sha256};
@@ -151,14 +151,16 @@ fn write(arguments: &Build, parts: &Parts<'_>, scratch: &Path) -> Result<(Loader
     if arguments.format == Format::Kernel {
         return Ok((Loaders { bios: 0, uefi: 0 }, write_kernel(parts, output)?, String::new()));
     }
-    let hybrid = scratch.join("image");
-    let loaders = image::write_hybrid(parts, scratch, &hybrid)?;
-    let made = if arguments.format == Format::Qcow2 {
-        let disk = scratch.join("disk.qcow2");
-        image::write_qcow2(&hybrid, &disk, parts.epoch)?;
-        disk
-    } else {
-        hybrid
+    let image = scratch.join("image");
+    let loaders = match arguments.format {
+        Format::Efi => Loaders { bios: 0, uefi: unified::write(parts, scratch, &image)? },
+        _ => image::write_hybrid(parts, scratch, &image)?,
+    };
+    let made = match arguments.format {
+        Format::Qcow2 => disk::write_qcow2(&image, &scratch.join("disk.qcow2"), parts.epoch)?,
+        Format::Vmdk => disk::write_vmdk(&image, &scratch.join("disk.vmdk"), parts.epoch)?,
+        Format::Vhd => disk::write_vhd(&image, parts.epoch)?,
+        Format::Iso | Format::Raw | Format::Efi | Format::Kernel => image,
     };
     let bytes = fs::read(&made)?;
     let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();

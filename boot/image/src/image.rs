@@ -72,6 +72,8 @@ pub(crate) fn write_hybrid(parts: &Parts<'_>, scratch: &Path, output: &Path) -> 
     let date = format!("{}00", stamp(parts.epoch));
     command.args(["-as", "mkisofs", "-quiet", "-R", "-V", LABEL, "--set_all_file_dates", &date]);
     command.arg(format!("--modification-date={date}")).args(["-partition_offset", "0", "-isohybrid-mbr"]).arg(begin);
+    // Small cylinders: the image is filled up to a whole number of them, and of nothing else.
+    command.args(["-partition_hd_cyl", "16", "-partition_sec_hd", "32", "-no-pad"]);
     command.args(["-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin"]);
     command.args(["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "-eltorito-alt-boot"]);
     command.args(["-e", "efi.img", "-no-emul-boot", "-isohybrid-gpt-basdat", "-o"]).arg(output).arg(&tree);
@@ -114,13 +116,6 @@ fn write_esp(image: &Path, scratch: &Path, epoch: u64) -> Result<u64> {
     tools::output(mtool("mmd")?.args(["::EFI", "::EFI/BOOT"]))?;
     tools::output(mtool("mcopy")?.arg("-m").arg(&loader).arg("::EFI/BOOT/BOOTX64.EFI"))?;
     Ok(fs::metadata(image)?.len())
-}
-
-/// A disk image for QEMU out of a hybrid image.
-pub(crate) fn write_qcow2(hybrid: &Path, output: &Path, epoch: u64) -> Result<()> {
-    let mut command = tools::command("qemu-img", epoch)?;
-    tools::output(command.args(["convert", "-c", "-f", "raw", "-O", "qcow2"]).arg(hybrid).arg(output))?;
-    Ok(())
 }
 
 fn set_times(directory: &Path, epoch: u64) -> Result<()> {

@@ -10,6 +10,8 @@
 //! | [`initramfs`] | the archive that the kernel unpacks |
 //! | [`menu`] | what is asked before the kernel starts |
 //! | [`image`] | files to boot from |
+//! | [`disk`] | the same as disks of hypervisors |
+//! | [`unified`] | kernel, initramfs and command line as one program of UEFI |
 //! | [`report`] | how large all that is |
 //! | [`run`] | a machine to try it in |
 //! | [`tools`] | programs of this machine that do parts of the work |
@@ -18,6 +20,7 @@
 
 mod arguments;
 mod build;
+mod disk;
 mod image;
 mod initramfs;
 mod kernel;
@@ -27,6 +30,7 @@ mod programs;
 mod report;
 mod run;
 mod tools;
+mod unified;
 
 use anyhow::Result;
 use arguments::{Arguments, Command};

@@ -54,22 +54,25 @@ fn machine(arguments: &Run, medium: Option<&Path>) -> Result<Vec<String>> {
     if arguments.accel == "kvm" {
         add(&["-cpu", "host"]);
     }
-    if arguments.uefi {
+    if arguments.uefi || arguments.image.extension().is_some_and(|extension| extension == "efi") {
         let firmware = tools::file("/usr/share/ovmf/OVMF.fd", "ovmf")?;
         add(&["-bios", &firmware.to_string_lossy()]);
     }
-    // Images for CDs and for disks are the same bytes; how they are attached goes by the name.
     let image = escaped(&arguments.image)?;
-    let format = if image.ends_with(".qcow2") { "qcow2" } else { "raw" };
-    // Firmware would rather boot the scratch, which has a partition table and no loader.
-    let (medium_kind, device) =
-        if image.ends_with(".iso") { (",media=cdrom", "ide-cd") } else { ("", "virtio-blk-pci") };
-    add(&["-drive", &format!("file={image},if=none,id=image,format={format},readonly=on{medium_kind}")]);
-    add(&["-device", &format!("{device},drive=image,bootindex=0")]);
+    if image.ends_with(".efi") {
+        add(&["-kernel", &image]);
+    } else {
+        // Images for CDs and for disks are the same bytes; how they are attached goes by the name.
+        let format = format_of(&image);
+        // Firmware would rather boot the scratch, which has a partition table and no loader.
+        let (medium_kind, device) =
+            if image.ends_with(".iso") { (",media=cdrom", "ide-cd") } else { ("", "virtio-blk-pci") };
+        add(&["-drive", &format!("file={image},if=none,id=image,format={format},readonly=on{medium_kind}")]);
+        add(&["-device", &format!("{device},drive=image,bootindex=0")]);
+    }
     if let Some(scratch) = &arguments.scratch {
         let scratch = escaped(scratch)?;
-        let format = if scratch.ends_with(".qcow2") { "qcow2" } else { "raw" };
-        add(&["-drive", &format!("file={scratch},if=virtio,format={format}")]);
+        add(&["-drive", &format!("file={scratch},if=virtio,format={}", format_of(&scratch))]);
     }
     if let Some(medium) = medium {
         add(&["-drive", &format!("file={},media=cdrom,format=raw,readonly=on", escaped(medium)?)]);
@@ -82,6 +85,16 @@ fn machine(arguments: &Run, medium: Option<&Path>) -> Result<Vec<String>> {
     add(&["-device", "virtio-rng-pci"]);
     words.extend(arguments.more.iter().cloned());
     Ok(words)
+}
+
+/// What QEMU calls the format of a disk.
+fn format_of(name: &str) -> &'static str {
+    match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+        Some("qcow2") => "qcow2",
+        Some("vmdk") => "vmdk",
+        Some("vhd") => "vpc",
+        _ => "raw",
+    }
 }
 
 /// Commas separate in QEMU's options.

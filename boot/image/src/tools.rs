@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Which Debian package a program comes from.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("apt-cache", "apt"),
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
@@ -14,6 +14,7 @@ const PACKAGES: [(&str, &str); 10] = [
     ("grub-mkimage", "grub-common"),
     ("mformat", "mtools"),
     ("mke2fs", "e2fsprogs"),
+    ("objcopy", "binutils"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("xorriso", "xorriso"),
