@@ -25,6 +25,10 @@ pub struct Settings {
     pub tag: Option<String>,
     /// `cvmfs_force_tag`: the tag to boot this once, whatever is pinned. Only the kernel command line says so.
     pub force_tag: Option<String>,
+    /// `cvmfs_record`: what the system reads is written down, as a list to fetch at other boots. Only the kernel command line says so.
+    pub record: bool,
+    /// `cernvm_pin=previous`: this once the snapshot that was pinned before the present one. Only the kernel command line says so.
+    pub previous: bool,
     /// `cvmfs_root_hash`: the snapshot to boot, whatever is pinned.
     pub root_hash: Option<String>,
     /// `cernvm_path`: the root tree inside the repository, without slashes at its ends.
@@ -65,6 +69,8 @@ impl Default for Settings {
             pac_urls: None,
             tag: None,
             force_tag: None,
+            record: false,
+            previous: false,
             root_hash: None,
             path: String::new(),
             whole_disk: true,
@@ -106,6 +112,8 @@ impl Settings {
             }
         }
         settings.force_tag = line.value("cvmfs_force_tag").filter(|tag| !tag.is_empty()).map(str::to_owned);
+        settings.record = line.has("cvmfs_record");
+        settings.previous = line.value("cernvm_pin") == Some("previous");
         settings.debug = line.has("cvmdebug");
         settings.rescue = match line.value("rescue") {
             Some("reboot") => Rescue::Reboot,

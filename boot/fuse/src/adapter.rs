@@ -15,6 +15,7 @@ use fuser::{
 use libcvmfs::Error;
 use libcvmfs::namespace::{Listing, Node};
 use libcvmfs::patience;
+use libcvmfs::prefetch::Record;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) passthrough: Passthrough,
     /// Whether the kernel is asked to read cache files by itself.
     pub(crate) wants_passthrough: bool,
+    record: Option<Arc<Record>>,
     files: Handles<OpenFile>,
     directories: Handles<OpenDirectory>,
 }
@@ -62,12 +64,18 @@ struct OpenDirectory {
 }
 
 impl Adapter {
-    pub(crate) fn new(tree: Arc<Tree>, control: Option<Arc<Control>>, wants_passthrough: bool) -> Adapter {
+    pub(crate) fn new(
+        tree: Arc<Tree>,
+        control: Option<Arc<Control>>,
+        wants_passthrough: bool,
+        record: Option<Arc<Record>>,
+    ) -> Adapter {
         let shared = Shared {
             tree,
             control,
             passthrough: Passthrough::default(),
             wants_passthrough,
+            record,
             files: Handles::default(),
             directories: Handles::default(),
         };
@@ -235,7 +243,12 @@ impl Filesystem for Adapter {
         let is_large = node.attributes().size >= LEAST_FOR_PASSTHROUGH;
         self.answer(
             reply,
-            move |_| node.open(),
+            move |shared| {
+                if let Some(record) = &shared.record {
+                    record.note(&node)?;
+                }
+                node.open()
+            },
             move |shared, reply, outcome| match outcome {
                 Ok(file) => shared.opened(reply, ino.0, file, keeps_pages, is_large),
                 Err(errno) => {

@@ -28,6 +28,8 @@ pub enum Question {
     NameServers(Vec<SocketAddr>),
     /// How many entries the kernel knows, and which revision is mounted.
     Status,
+    /// What the servers publish now: root hash, revision, and a tag if there is one. What is mounted stays.
+    Newest,
 }
 
 impl Question {
@@ -40,6 +42,7 @@ impl Question {
             Question::DropWritable => 2,
             Question::NameServers(_) => 3,
             Question::Status => 4,
+            Question::Newest => 5,
         }
     }
 
@@ -50,7 +53,8 @@ impl Question {
 
     /// The question behind a command and its message.
     pub(crate) fn parse(command: u32, message: &[u8]) -> Option<Question> {
-        let all = [Question::Reload, Question::DropWritable, Question::NameServers(Vec::new()), Question::Status];
+        let servers = Question::NameServers(Vec::new());
+        let all = [Question::Reload, Question::DropWritable, servers, Question::Status, Question::Newest];
         let question = all.into_iter().find(|question| question.command() == command)?;
         match question {
             Question::NameServers(_) => {
@@ -146,6 +150,11 @@ impl Control {
                 log::info!("name servers are {servers:?} from now on");
                 Ok("set".to_owned())
             }
+            Question::Newest => {
+                let (identity, tag) = tree.repository().newest().map_err(|error| error.to_string())?;
+                let tag = tag.map(|tag| format!(" {tag}")).unwrap_or_default();
+                Ok(format!("{} {}{tag}", identity.root_hash, identity.revision))
+            }
             Question::Status => {
                 let state = tree.repository().state();
                 let Some(offline) = state.offline else {
@@ -202,6 +211,7 @@ mod tests {
             Question::Reload,
             Question::DropWritable,
             Question::Status,
+            Question::Newest,
             Question::NameServers(servers),
             Question::NameServers(vec![]),
         ] {

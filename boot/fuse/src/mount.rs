@@ -5,6 +5,7 @@ use crate::control::{Control, Kernel};
 use crate::tree::Tree;
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use libcvmfs::namespace::Namespace;
+use libcvmfs::prefetch::Record;
 use libcvmfs::repository::Repository;
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub threads: usize,
     /// Questions are answered ([`crate::control`]); not for a mount whose root is somebody else than who serves it.
     pub answers: bool,
+    /// Keeps account of the files that are opened.
+    pub record: Option<Arc<Record>>,
     /// What else gives up its descriptors when nothing may be written any more.
     pub on_drop: Box<dyn Fn() + Send + Sync>,
 }
@@ -51,6 +54,7 @@ impl Default for Settings {
             kernel_keeps: None,
             threads: thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
             answers: true,
+            record: None,
             on_drop: Box::new(|| ()),
         }
     }
@@ -174,7 +178,7 @@ fn go_on(
     let tree = Arc::new(Tree::new(namespace, repository, settings.kernel_keeps));
     let control = Arc::new(Control::new(settings.on_drop));
     let answered = settings.answers.then(|| control.clone());
-    let session = begin(Adapter::new(tree.clone(), answered, settings.passthrough))?;
+    let session = begin(Adapter::new(tree.clone(), answered, settings.passthrough, settings.record))?;
     let device = session.as_fd().try_clone_to_owned()?;
     control.connect(Some(Kernel { device, notifier: session.notifier() }));
     let session = receiver(session.spawn()?);

@@ -139,6 +139,8 @@ fn a_pinned_repository_stays() {
     let mount = stage.user().mount_with(&["--pin"], FQRN);
     revision(2, 1).publish(stage.web.path());
     assert_eq!(text(&mut mount.ask("--reload")), "still revision 1\n");
+    let newest = text(&mut mount.ask("--newest"));
+    assert!(newest.ends_with(" 2\n") && newest.len() > 40, "what is published is told all the same: {newest}");
     // Longer than the time to live and the time between two looks.
     std::thread::sleep(std::time::Duration::from_secs(3));
     assert_eq!(mount.read("dir/version").unwrap(), "revision 1\n");

@@ -9,7 +9,7 @@ pub(crate) struct Entry {
     pub(crate) line: String,
 }
 
-/// All entries: normal, debug, and one for each tag. `line` is what all have.
+/// All entries: normal, debug, the snapshot before the last change, and one for each tag. `line` is what all have.
 pub(crate) fn entries(line: &str, tags: &[String]) -> Vec<Entry> {
     let quiet = |more: &str| {
         [line, "quiet", more].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ")
@@ -17,6 +17,7 @@ pub(crate) fn entries(line: &str, tags: &[String]) -> Vec<Entry> {
     let mut entries = vec![
         Entry { title: "Welcome to uCernVM".to_owned(), line: quiet("") },
         Entry { title: "Debug".to_owned(), line: format!("{line} cvmdebug loglevel=7") },
+        Entry { title: "Previous snapshot".to_owned(), line: quiet("cernvm_pin=previous") },
     ];
     let snapshots = tags
         .iter()
@@ -80,11 +81,12 @@ mod tests {
             [
                 "console=ttyS0 cvmfs_repos=os.example.org quiet",
                 "console=ttyS0 cvmfs_repos=os.example.org cvmdebug loglevel=7",
+                "console=ttyS0 cvmfs_repos=os.example.org quiet cernvm_pin=previous",
                 "console=ttyS0 cvmfs_repos=os.example.org quiet cvmfs_force_tag=v1",
             ]
         );
         let text = isolinux(&entries, 2);
-        assert!(text.contains("timeout 20\n") && text.contains("label entry2\n  menu label Snapshot v1\n"));
+        assert!(text.contains("timeout 20\n") && text.contains("label entry3\n  menu label Snapshot v1\n"));
     }
 
     #[test]

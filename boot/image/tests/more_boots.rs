@@ -84,6 +84,105 @@ fn a_machine_in_a_cloud_gets_its_words_once_and_goes_to_other_snapshots() {
     forced.power_off();
 }
 
+/// A new snapshot is published: a rebase takes it, with what was changed here; the boot menu has the old one for once, and another
+/// rebase goes back for good.
+#[test]
+#[ignore = "four boots"]
+fn a_machine_goes_to_a_new_snapshot_with_what_is_its_own_and_back() {
+    let Some(site) = Site::new() else { return };
+    let write = |path: &str, text: &str| fs::write(site.tree(path), text).unwrap();
+    write("usr/share/thing", "thing of v1\n");
+    write("usr/share/gone", "gone\n");
+    site.publish("v1b");
+    let (cd, _) = site.build("ucernvm.iso", &["--menu-tag", "v1b", "--menu-seconds", "60"]);
+    let scratch = blank_disk(&site, "scratch.raw");
+    let start = |downs: usize| {
+        let plan = Plan::new(&cd).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]);
+        let mut machine = plan.start();
+        // The menu is there. Arrow keys, as a terminal sends them.
+        machine.expect("Automatic boot in");
+        machine.send(&"\x1b[B".repeat(downs));
+        machine
+    };
+
+    let mut first = start(0);
+    first.log_in();
+    first.ask("echo local > /etc/mine; echo local > /usr/share/thing; rm /usr/share/gone; useradd -r -u 990 joe");
+    assert_eq!(first.ask("cernvm-update check; echo $?"), "up to date\n0");
+    write("usr/share/thing", "thing of v2\n");
+    write("etc/release-of-test", "v2\n");
+    let passwd = fs::read_to_string(site.tree("etc/passwd")).unwrap();
+    write("etc/passwd", &format!("{passwd}bus:x:990:990::/nonexistent:/usr/sbin/nologin\n"));
+    write("var/bus", "of bus\n");
+    std::os::unix::fs::chown(site.tree("var/bus"), Some(990), None).unwrap();
+    site.publish("v2");
+    assert_eq!(first.ask("cernvm-update check --motd; echo $?; grep -c 'v2' /etc/motd"), "v2 is available\n100\n1");
+    assert_eq!(first.ask("cernvm-update rebase; grep -c 'v2' /etc/motd"), "it is done at the next boot\n0");
+    assert!(first.ask("systemctl list-timers --no-legend").contains("cernvm-update.timer"));
+    first.power_off();
+    assert!(is_clean(&scratch));
+
+    let mut second = start(0);
+    second.expect("[INF] Rebasing system to new version... check");
+    second.log_in();
+    assert_eq!(release(&mut second), "v2");
+    assert_eq!(second.ask("cat /etc/mine /usr/share/thing /usr/share/gone"), "local\nthing of v2\ngone");
+    assert_eq!(second.ask("stat -c %U /var/bus; id -u joe; id -u bus"), "bus\n990\n999");
+    assert_eq!(second.ask("cernvm-update check"), "up to date");
+    second.power_off();
+    assert!(is_clean(&scratch));
+
+    let mut once = start(3);
+    once.log_in();
+    assert_eq!(release(&mut once), "v1", "for this boot");
+    assert_eq!(once.ask("cernvm-update rebase --previous"), "it is done at the next boot");
+    once.power_off();
+
+    let mut back = start(0);
+    back.expect("[INF] Rebasing system to new version... check");
+    back.log_in();
+    assert_eq!(release(&mut back), "v1");
+    assert_eq!(back.ask("cat /etc/mine /usr/share/thing; id -u joe"), "local\nthing of v1\n990");
+    back.power_off();
+    assert!(is_clean(&scratch));
+}
+
+/// What one machine read is published as a list; another machine has it all in its cache before its system starts.
+#[test]
+#[ignore = "two boots"]
+fn a_recorded_boot_is_fetched_at_once_by_others() {
+    let Some(site) = Site::new() else { return };
+    let (records, _) = site.build_with("records.iso", "cvmfs_record", &[]);
+    let (cd, _) = site.build("ucernvm.iso", &[]);
+    let boot = |image: &Path, scratch: &Path| {
+        site.server.forget_requests();
+        let plan = Plan::new(image).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]);
+        let mut machine = plan.start();
+        machine.expect("Booting CERN Virtual Machine");
+        let before = site.server.requests().len();
+        machine.log_in();
+        let all = site.server.requests().len();
+        let received = machine.ask("cat /sys/class/net/eth0/statistics/rx_bytes");
+        println!("{before} requests before the system starts, {all} until the login, {received} bytes");
+        let said = machine.said.clone();
+        machine.power_off();
+        assert!(is_clean(scratch));
+        (all - before, said)
+    };
+    let first = blank_disk(&site, "first.raw");
+    let (without, _) = boot(&records, &first);
+    let list = site.directory.path().join("opened.list");
+    let partition = format!("{}?offset={}", first.display(), 1 << 20);
+    output(Command::new("debugfs").arg("-R").arg(format!("dump /ulogs/opened.list {}", list.display())).arg(partition));
+    let text = fs::read_to_string(&list).unwrap();
+    assert!(text.lines().filter(|line| line.starts_with("object os.example.org ")).count() > 100, "{text}");
+    fs::copy(&list, site.tree(".ucernvm_prefetch")).unwrap();
+    site.publish("v2");
+    let (with, said) = boot(&cd, &blank_disk(&site, "second.raw"));
+    assert!(said.contains("[INF] Fetching recorded files... check"), "{said}");
+    assert!(with * 20 < without, "{without} requests while the system starts without a list, {with} with it");
+}
+
 /// A scratch that needs a person, and a server whose letters nobody we trust has signed.
 #[test]
 #[ignore = "two boots"]

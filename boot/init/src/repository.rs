@@ -12,6 +12,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use ucernvm_context::Settings;
+use ucernvm_update::accounts::MAPS;
+use ucernvm_update::state::{Action, Pin, Wish};
 
 /// The small root.
 pub(crate) const JAIL: &str = "/run/initramfs/boot";
@@ -19,6 +21,8 @@ pub(crate) const JAIL: &str = "/run/initramfs/boot";
 pub(crate) const SCRATCH: &str = "/run/initramfs/boot/rw";
 /// Where the repository is.
 pub(crate) const REPOSITORY: &str = "/run/initramfs/boot/ro";
+/// Where the snapshot that was pinned is, while the machine goes to another one.
+pub(crate) const BASE: &str = "/run/initramfs/boot/base";
 /// Public master keys, in the initramfs.
 const KEYS: &str = "/etc/cvmfs/keys";
 /// Name of the mounting program.
@@ -31,32 +35,50 @@ pub(crate) struct Snapshot {
     pub(crate) root_hash: Option<String>,
     /// Name of a tag, if one was asked for.
     pub(crate) tag: Option<String>,
-    /// Nothing was pinned for this boot: what is mounted is to be pinned.
+    /// What is mounted is to be pinned when all else is done.
     pub(crate) fresh: bool,
+    /// What becomes of the overlay, if it was made over another snapshot.
+    pub(crate) change: Option<Action>,
 }
 
-/// Decides. `pinned` and `forced` are the contents of the two files on scratch.
+impl Snapshot {
+    /// The one that is pinned.
+    pub(crate) fn pinned(pin: &Pin) -> Snapshot {
+        Snapshot { root_hash: Some(pin.root_hash.clone()), tag: pin.tag.clone(), fresh: false, change: None }
+    }
+}
+
+/// What the scratch says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept {
+    pub(crate) pin: Option<Pin>,
+    pub(crate) previous: Option<Pin>,
+    pub(crate) wish: Option<Wish>,
+}
+
+/// Decides.
 ///
-/// From the lowest to the highest: the newest, the tag of the settings, the pin, the tag that was forced, a tag or a root hash from
-/// the boot menu; those are for one boot and change no pin.
-pub(crate) fn choose(settings: &Settings, pinned: Option<&str>, forced: Option<&str>) -> Snapshot {
-    let line = |text: Option<&str>, number: usize| {
-        let line = text.and_then(|text| text.lines().nth(number)).map(str::trim);
-        line.filter(|line| !line.is_empty()).map(str::to_owned)
-    };
+/// From the lowest to the highest: the newest, the tag of the settings, the pin, what was wished, and what the boot menu says: a
+/// tag, a root hash, or the pin before the last change; those are for one boot and change no pin.
+pub(crate) fn choose(settings: &Settings, kept: &Kept) -> Snapshot {
+    let once = |root_hash, tag| Snapshot { root_hash, tag, fresh: false, change: None };
     if let Some(hash) = &settings.root_hash {
-        return Snapshot { root_hash: Some(hash.clone()), tag: None, fresh: false };
+        return once(Some(hash.clone()), None);
     }
     if let Some(tag) = &settings.force_tag {
-        return Snapshot { root_hash: None, tag: Some(tag.clone()), fresh: false };
+        return once(None, Some(tag.clone()));
     }
-    if let Some(tag) = line(forced, 0) {
-        return Snapshot { root_hash: None, tag: Some(tag), fresh: true };
+    if let Some(pin) = kept.previous.as_ref().filter(|_| settings.previous) {
+        return Snapshot::pinned(pin);
     }
-    if let Some(hash) = line(pinned, 0) {
-        return Snapshot { root_hash: Some(hash), tag: line(pinned, 1), fresh: false };
+    if let Some(wish) = &kept.wish {
+        let change = Some(wish.action);
+        return Snapshot { root_hash: wish.root_hash.clone(), tag: wish.tag.clone(), fresh: true, change };
     }
-    Snapshot { root_hash: None, tag: settings.tag.clone(), fresh: true }
+    if let Some(pin) = &kept.pin {
+        return Snapshot::pinned(pin);
+    }
+    Snapshot { root_hash: None, tag: settings.tag.clone(), fresh: true, change: None }
 }
 
 /// Parameters of the client.
@@ -74,6 +96,11 @@ pub(crate) fn parameters(settings: &Settings, snapshot: &Snapshot, quota: u64) -
         ("CVMFS_CLAIM_OWNERSHIP", "no".to_owned()),
     ];
     parameters.extend(settings.pac_urls.clone().map(|urls| ("CVMFS_PAC_URLS", urls)));
+    for (map, parameter) in MAPS.iter().zip(["CVMFS_GID_MAP", "CVMFS_UID_MAP"]) {
+        if Path::new(SCRATCH).join(map).exists() {
+            parameters.push((parameter, format!("/rw/{map}")));
+        }
+    }
     match snapshot {
         Snapshot { root_hash: Some(hash), .. } => parameters.push(("CVMFS_ROOT_HASH", hash.clone())),
         Snapshot { tag: Some(tag), .. } => parameters.push(("CVMFS_REPOSITORY_TAG", tag.clone())),
@@ -85,7 +112,7 @@ pub(crate) fn parameters(settings: &Settings, snapshot: &Snapshot, quota: u64) -
 /// Makes the small root. `/dev` and `/proc` are the machine's.
 pub(crate) fn furnish(resolver: &str) -> Result<()> {
     let jail = Path::new(JAIL);
-    for directory in ["dev", "proc", "etc", "bin", "keys", "ro", "rw", "tmp"] {
+    for directory in ["dev", "proc", "etc", "bin", "keys", "ro", "base", "rw", "tmp"] {
         fs::create_dir_all(jail.join(directory))?;
     }
     mount_bind("/dev", jail.join("dev"))?;
@@ -107,21 +134,45 @@ pub(crate) fn unfurnish() {
     let _ = unmount(Path::new(JAIL).join("dev"), UnmountFlags::DETACH);
 }
 
-/// Mounts the repository. The command ends when it can be read.
-pub(crate) fn mount_repository(fqrn: &str, parameters: &[(String, String)], verbose: bool) -> Result<()> {
-    let mut command = in_jail(["--pin", "--survive", "--log", "/rw/ulogs/cvmfs.log"]);
-    if verbose {
+/// Mounts the repository at `place`, [`REPOSITORY`] or [`BASE`]. The command ends when it can be read.
+pub(crate) fn mount_repository(
+    place: &str,
+    fqrn: &str,
+    parameters: &[(String, String)],
+    settings: &Settings,
+) -> Result<()> {
+    let mut command = in_jail(["--pin", "--log", "/rw/ulogs/cvmfs.log"]);
+    if place == REPOSITORY {
+        command.arg("--survive");
+        if settings.record {
+            command.args(["--record", "/rw/ulogs/opened.list"]);
+        }
+    }
+    if settings.debug {
         command.arg("-v");
     }
     for (key, value) in parameters {
         command.arg("-o").arg(format!("{key}={value}"));
     }
-    let output = command.args([fqrn, "/ro"]).stdin(Stdio::null()).output().context(PROGRAM)?;
+    let inside = place.strip_prefix(JAIL).unwrap_or(place);
+    let output = command.args([fqrn, inside]).stdin(Stdio::null()).output().context(PROGRAM)?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         bail!("{}", if text.is_empty() { format!("{PROGRAM}: {}", output.status) } else { text });
     }
     Ok(())
+}
+
+/// Takes away what was mounted; who serves it ends.
+pub(crate) fn unmount_repository(place: &str) {
+    let _ = unmount(place, UnmountFlags::DETACH);
+}
+
+/// What the servers publish now: root hash, revision, and a tag if there is one.
+pub(crate) fn newest() -> Result<String> {
+    let outcome = in_jail(["--newest", "/ro"]).stdin(Stdio::null()).output().context(PROGRAM)?;
+    ensure!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr).trim());
+    Ok(String::from_utf8_lossy(&outcome.stdout).trim().to_owned())
 }
 
 /// Makes the mounting program give up what could be written, so that the scratch can become read-only.
@@ -165,33 +216,44 @@ mod tests {
         Settings::from_command_line(&CommandLine::parse(line))
     }
 
-    fn chosen(line: &str, pinned: Option<&str>, forced: Option<&str>) -> (Option<String>, Option<String>, bool) {
-        let snapshot = choose(&settings(line), pinned, forced);
-        (snapshot.root_hash, snapshot.tag, snapshot.fresh)
+    fn pin(hash: &str, tag: Option<&str>) -> Option<Pin> {
+        Some(Pin { root_hash: hash.to_owned(), tag: tag.map(str::to_owned) })
+    }
+
+    fn chosen(line: &str, kept: &Kept) -> (Option<String>, Option<String>, bool, Option<Action>) {
+        let snapshot = choose(&settings(line), kept);
+        (snapshot.root_hash, snapshot.tag, snapshot.fresh, snapshot.change)
     }
 
     #[test]
-    fn the_pin_beats_the_tag_and_a_forced_tag_beats_the_pin() {
+    fn a_wish_beats_the_pin_and_the_boot_menu_beats_all_for_one_boot() {
         let text = |text: &str| Some(text.to_owned());
-        assert_eq!(chosen("", None, None), (None, None, true));
-        assert_eq!(chosen("cvmfs_repository_tag=t", None, None), (None, text("t"), true));
-        assert_eq!(chosen("cvmfs_repository_tag=t", Some("abc\nold\n"), None), (text("abc"), text("old"), false));
-        assert_eq!(chosen("", Some("abc\n"), Some("new\n")), (None, text("new"), true));
-        assert_eq!(chosen("cvmfs_root_hash=def", Some("abc\n"), Some("new\n")), (text("def"), None, false));
-        assert_eq!(chosen("cvmfs_force_tag=a", Some("abc\n"), Some("new\n")), (None, text("a"), false));
-        assert_eq!(chosen("", Some("\n"), None), (None, None, true), "a pin that was cut short is none");
+        let nothing = Kept::default();
+        assert_eq!(chosen("", &nothing), (None, None, true, None));
+        assert_eq!(chosen("cvmfs_repository_tag=t cernvm_pin=previous", &nothing), (None, text("t"), true, None));
+        let kept = Kept { pin: pin("abc", Some("now")), previous: pin("old", Some("before")), wish: None };
+        assert_eq!(chosen("cvmfs_repository_tag=t", &kept), (text("abc"), text("now"), false, None));
+        let wish = Wish { action: Action::Rebase, root_hash: None, tag: text("new") };
+        let kept = Kept { wish: Some(wish), ..kept };
+        assert_eq!(chosen("", &kept), (None, text("new"), true, Some(Action::Rebase)));
+        assert_eq!(chosen("cvmfs_root_hash=def", &kept), (text("def"), None, false, None));
+        assert_eq!(chosen("cvmfs_force_tag=a", &kept), (None, text("a"), false, None));
+        assert_eq!(chosen("cernvm_pin=previous", &kept), (text("old"), text("before"), false, None));
     }
 
     #[test]
     fn the_snapshot_is_a_parameter() {
         let line = "cvmfs_server=s cvmfs_repos=r.example.org";
-        let of = |pinned| {
+        let of = |pin| {
             let settings = settings(line);
-            parameters(&settings, &choose(&settings, pinned, None), 500).expect("parameters")
+            let kept = Kept { pin, ..Kept::default() };
+            parameters(&settings, &choose(&settings, &kept), 500).expect("parameters")
         };
-        assert!(of(Some("abc\ntag\n")).contains(&("CVMFS_ROOT_HASH".to_owned(), "abc".to_owned())));
-        assert!(!of(Some("abc\ntag\n")).iter().any(|(key, _)| key == "CVMFS_REPOSITORY_TAG"));
+        let pinned = of(pin("abc", Some("tag")));
+        assert!(pinned.contains(&("CVMFS_ROOT_HASH".to_owned(), "abc".to_owned())));
+        assert!(!pinned.iter().any(|(key, _)| key == "CVMFS_REPOSITORY_TAG"));
         assert!(of(None).contains(&("CVMFS_QUOTA_LIMIT".to_owned(), "500".to_owned())));
-        assert!(parameters(&settings(""), &choose(&settings(""), None, None), 1).is_err(), "nobody said where it is");
+        let nowhere = settings("");
+        assert!(parameters(&nowhere, &choose(&nowhere, &Kept::default()), 1).is_err(), "nobody said where it is");
     }
 }

@@ -6,7 +6,7 @@ use crate::contextualize::{self, Kept};
 use crate::disks::plan::{self, Disk, Plan};
 use crate::network::{self, Network};
 use crate::repository::{self, REPOSITORY, SCRATCH, Snapshot};
-use crate::{disks, modules, pin, rescue, scratch, switch};
+use crate::{core_files, disks, modules, rescue, scratch, switch};
 use anyhow::{Context as _, Result, bail};
 use rustix::mount::{MountFlags, mount, mount_bind};
 use std::fs;
@@ -15,6 +15,13 @@ use std::path::Path;
 use std::time::Instant;
 use ucernvm_context::opennebula::Context as OpenNebula;
 use ucernvm_context::{CommandLine, Interface, Section, Settings, UserData};
+use ucernvm_update::contract::{self, OURS, Verdict};
+use ucernvm_update::state::Pin;
+
+mod snapshot;
+
+/// On the scratch: the files that were to be fetched before the system starts are in the cache.
+const PREPARED: &str = "cache/pinned";
 
 /// A step of the boot.
 struct Step {
@@ -24,7 +31,7 @@ struct Step {
 }
 
 /// All steps, in order.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 18] = [
     Step { name: "modules", run: load_modules },
     Step { name: "disks", run: look_at_disks },
     Step { name: "network", run: start_network },
@@ -33,8 +40,11 @@ const STEPS: [Step; 15] = [
     Step { name: "context", run: contextualize },
     Step { name: "new scratch", run: make_scratch },
     Step { name: "keep context", run: keep_context },
-    Step { name: "repository", run: mount_repository },
+    Step { name: "finish update", run: snapshot::finish_update },
+    Step { name: "repository", run: snapshot::mount_repository },
+    Step { name: "rebase", run: snapshot::rebase },
     Step { name: "overlay", run: mount_overlay },
+    Step { name: "prefetch", run: prefetch },
     Step { name: "kernel modules", run: post_modules },
     Step { name: "hand over", run: hand_over },
     Step { name: "core files", run: fetch_core_files },
@@ -130,6 +140,11 @@ impl Boot {
     /// Files below the scratch.
     fn scratch(&self, name: &str) -> std::path::PathBuf {
         Path::new(SCRATCH).join(name)
+    }
+
+    /// Whether an earlier boot of this snapshot has filled the cache.
+    fn is_prepared(&self) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| !snapshot.fresh) && self.scratch(PREPARED).exists()
     }
 
     fn keep_logs(&self) {
@@ -228,6 +243,7 @@ fn mount_scratch(boot: &mut Boot, plan: Plan) -> Result<()> {
         scratch::mount_at(&plan, Path::new(SCRATCH))?;
         scratch::furnish(Path::new(SCRATCH), plan != Plan::Memory)
     })?;
+    agree_on_scratch(Path::new(SCRATCH))?;
     (boot.plan, boot.mounted) = (Some(plan), true);
     Ok(())
 }
@@ -279,37 +295,23 @@ fn keep_context(boot: &mut Boot) -> Result<()> {
     if kept.exists() { Ok(()) } else { kept.keep(boot.context.as_ref(), boot.section.as_ref()) }
 }
 
-fn mount_repository(boot: &mut Boot) -> Result<()> {
-    let Some(fqrn) = boot.settings.repository.clone() else { bail!("no repository: cvmfs_repos= is needed") };
-    let read = |name: &str| fs::read_to_string(boot.scratch(name)).ok();
-    let (pinned, forced) = (read(pin::FILE), read(pin::FORCED));
-    let snapshot = repository::choose(&boot.settings, pinned.as_deref(), forced.as_deref());
-    let quota = scratch::quota(scratch::size(Path::new(SCRATCH))?);
-    let parameters = repository::parameters(&boot.settings, &snapshot, quota)?;
-    let resolver = boot.network.as_ref().map(Network::resolver).unwrap_or_default();
-    boot.console.begin("Starting CernVM File System");
-    let result = repository::furnish(&resolver)
-        .and_then(|()| repository::mount_repository(&fqrn, &parameters, boot.settings.debug))
-        .and_then(|()| repository::mounted_root_hash(Path::new(REPOSITORY)));
-    match result {
-        Ok(root_hash) => boot.root_hash = root_hash,
-        Err(error) => {
-            boot.console.failed();
-            boot.console.line(fs::read_to_string(boot.scratch("ulogs/cvmfs.log")).unwrap_or_default().trim_end());
-            parameters.iter().for_each(|(key, value)| boot.console.line(format_args!("{key}={value}")));
-            return Err(error.context(format!("{fqrn} cannot be mounted")));
+/// What is on the scratch may be of another loader.
+fn agree_on_scratch(scratch: &Path) -> Result<()> {
+    let file = scratch.join(contract::OF_SCRATCH);
+    match contract::judge(fs::read_to_string(&file).ok().as_deref(), OURS) {
+        Verdict::Foreign(theirs) => {
+            bail!("the scratch is of contract {theirs}, this loader of {OURS}: it takes another image")
         }
+        Verdict::Lacks(_) => Ok(()),
+        Verdict::Fits => Ok(ucernvm_update::state::replace(&file, OURS.to_text().as_bytes())?),
     }
-    repository::unfurnish();
-    boot.console.result(format_args!("connected to {fqrn}"));
-    boot.snapshot = Some(snapshot);
-    Ok(())
 }
 
 fn mount_overlay(boot: &mut Boot) -> Result<()> {
     let Some(tree) = boot.settings.tree() else {
         bail!("cernvm_path={} leads out of the repository", boot.settings.path)
     };
+    repository::unfurnish();
     switch::overlay(tree)?;
     // What users of the system read from other repositories lies on the scratch, too.
     let resolver = boot.network.as_ref().map(Network::resolver).unwrap_or_default();
@@ -324,6 +326,8 @@ fn post_modules(boot: &mut Boot) -> Result<()> {
 
 fn hand_over(boot: &mut Boot) -> Result<()> {
     Kept::on(Path::new(SCRATCH)).hand_over(Path::new(switch::ROOT))?;
+    ucernvm_update::state::replace(&boot.scratch("aux/ucernvm-version"), format!("{}\n", boot.release).as_bytes())?;
+    crate::update::offer(Path::new(switch::ROOT))?;
     let Some(archive) = &boot.settings.inject else { return Ok(()) };
     let marker = boot.scratch("context/injected");
     if marker.exists() {
@@ -344,19 +348,38 @@ fn hand_over(boot: &mut Boot) -> Result<()> {
     Ok(())
 }
 
+/// What the system is known to read is fetched at once, instead of one after the other when it is wanted.
+fn prefetch(boot: &mut Boot) -> Result<()> {
+    let lower = Path::new(REPOSITORY);
+    let (Some(tree), Some(fqrn)) = (boot.settings.tree(), &boot.settings.repository) else { return Ok(()) };
+    let Ok(list) = fs::read_to_string(lower.join(tree).join(core_files::RECORDED)) else { return Ok(()) };
+    // A later boot has it in its cache, and asking for each takes time.
+    if boot.is_prepared() {
+        return Ok(());
+    }
+    boot.console.begin("Fetching recorded files");
+    match core_files::fetch_all(&list, fqrn, lower) {
+        0 => boot.console.check(),
+        failed => {
+            boot.console.failed();
+            boot.console.warn(format_args!("{failed} recorded files could not be fetched"));
+        }
+    }
+    Ok(())
+}
+
 /// What has to work without a network lies in the cache before the system starts.
 fn fetch_core_files(boot: &mut Boot) -> Result<()> {
     let root = Path::new(switch::ROOT);
-    let Ok(list) = fs::read_to_string(root.join(pin::CORE_FILES)) else { return Ok(()) };
-    let marker = boot.scratch("cache/pinned");
-    if boot.snapshot.as_ref().is_some_and(|snapshot| !snapshot.fresh) && marker.exists() {
+    let Ok(list) = fs::read_to_string(root.join(core_files::LIST)) else { return Ok(()) };
+    if boot.is_prepared() {
         return Ok(());
     }
     boot.console.begin("Pinning core file set");
-    match pin::read_all(&list, root) {
+    match core_files::read_all(&list, root) {
         0 => {
             boot.console.check();
-            fs::write(marker, "")?;
+            fs::write(boot.scratch(PREPARED), "")?;
         }
         failed => {
             boot.console.failed();
@@ -368,7 +391,10 @@ fn fetch_core_files(boot: &mut Boot) -> Result<()> {
 
 fn write_pin(boot: &mut Boot) -> Result<()> {
     match &boot.snapshot {
-        Some(snapshot) if snapshot.fresh => pin::write(Path::new(SCRATCH), &boot.root_hash, snapshot.tag.as_deref()),
+        Some(snapshot) if snapshot.fresh => {
+            let pin = Pin { root_hash: boot.root_hash.clone(), tag: snapshot.tag.clone() };
+            Ok(pin.write(Path::new(SCRATCH))?)
+        }
         _ => Ok(()),
     }
 }

@@ -275,6 +275,21 @@ impl Repository {
         }
     }
 
+    /// What the servers publish now, verified; what is mounted stays as it is. The second is the name of its tag, if
+    /// somebody gave it one.
+    ///
+    /// # Errors
+    /// What the servers or their answers are wrong with; the cache is not asked.
+    pub fn newest(&self) -> Result<(Identity, Option<String>), Error> {
+        let selector = &self.0.selector;
+        let manifest = selector.newest_manifest()?;
+        let identity = selector.of_newest(&manifest);
+        let of_publisher = |tag: &&Tag| tag.root == identity.root_hash && !tag.name.starts_with("trunk");
+        let history = manifest.history().map(|_| selector.history(&manifest)).transpose()?;
+        let tag = history.and_then(|history| history.tags().iter().find(of_publisher).map(|tag| tag.name.clone()));
+        Ok((identity, tag))
+    }
+
     /// The tag database that belongs to the signed manifest in use.
     pub fn history(&self) -> Result<History, Error> {
         let manifest = self.0.current.read().manifest.clone();

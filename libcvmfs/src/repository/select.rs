@@ -215,14 +215,7 @@ impl Selector {
             self.fetcher.prefer_alternative_path(manifest.root_catalog());
         }
         let identity = match &self.wanted {
-            Wanted::Newest | Wanted::RootHash(_) => Identity {
-                fqrn: self.fqrn.clone(),
-                root_hash: manifest.root_catalog().hash,
-                catalog_size: manifest.catalog_size(),
-                revision: manifest.revision(),
-                published: manifest.timestamp(),
-                choice: Choice::Newest,
-            },
+            Wanted::Newest | Wanted::RootHash(_) => self.of_newest(&manifest),
             Wanted::Tag(name) => self.tagged(&self.history(&manifest)?, name)?,
             Wanted::Date(seconds) => {
                 let history = self.history(&manifest)?;
@@ -233,6 +226,18 @@ impl Selector {
             }
         };
         Ok(Selected { identity, manifest: Some(Arc::new(manifest)), offline })
+    }
+
+    /// The revision that a manifest is about.
+    pub(super) fn of_newest(&self, manifest: &VerifiedManifest) -> Identity {
+        Identity {
+            fqrn: self.fqrn.clone(),
+            root_hash: manifest.root_catalog().hash,
+            catalog_size: manifest.catalog_size(),
+            revision: manifest.revision(),
+            published: manifest.timestamp(),
+            choice: Choice::Newest,
+        }
     }
 
     /// The tag database that a manifest names.

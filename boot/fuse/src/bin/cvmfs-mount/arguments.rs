@@ -17,7 +17,7 @@ const DNS: u16 = 53;
 #[command(name = "cvmfs-mount", version, after_long_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(override_usage = "cvmfs-mount [OPTIONS] FQRN DIR\n       cvmfs-mount --unmount [--lazy] DIR\n       \
-cvmfs-mount --reload|--status|--drop-writable|--name-servers=LIST DIR")]
+cvmfs-mount --reload|--status|--newest|--drop-writable|--name-servers=LIST DIR")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -53,6 +53,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "WHERE")]
     pub(crate) log: Option<String>,
 
+    /// Write a list of the files that were opened, for cvmfs prefetch --from-list: when it is unmounted or dropped writing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
     /// Tell more; twice: everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -80,6 +84,10 @@ pub(crate) struct Questions {
     /// Tell the revision, and how many entries the kernel knows
     #[arg(long)]
     status: bool,
+
+    /// Tell root hash, revision and tag of what the servers publish now; what is mounted stays, pinned or not
+    #[arg(long)]
+    newest: bool,
 
     /// Give up all descriptors through which the cache could be written, so that the file system below it can be made read-only
     ///
@@ -136,6 +144,7 @@ impl Arguments {
         let question = match () {
             () if questions.reload => Some(Question::Reload),
             () if questions.status => Some(Question::Status),
+            () if questions.newest => Some(Question::Newest),
             () if questions.drop_writable => Some(Question::DropWritable),
             () if !questions.name_servers.is_empty() => Some(Question::NameServers(servers())),
             () => None,

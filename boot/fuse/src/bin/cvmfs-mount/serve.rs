@@ -8,10 +8,12 @@ use cvmfs_fuse::Settings;
 use cvmfs_pac::PacEngine;
 use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::config::{Config, table};
+use libcvmfs::prefetch::Record;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{Resource, Rlimit};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Mounts and serves until it is unmounted.
 pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()> {
@@ -32,7 +34,8 @@ pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()>
     if inside {
         background::detach()?;
     }
-    let settings = settings(arguments, &config)?;
+    let list = List::new(arguments, &client)?;
+    let settings = settings(arguments, &config, list.clone())?;
     let mounted = cvmfs_fuse::mount(client.namespace().clone(), repository, &place, settings)?;
     let mounted = Arc::new(mounted);
     // Through the kernel, as everybody else will.
@@ -49,7 +52,37 @@ pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()>
     }
     log::info!("{fqrn} is mounted on {}", place.display());
     obey(&signals, &mounted, &place)?;
+    if let Some(list) = &list {
+        list.write();
+    }
     Ok(())
+}
+
+/// The list of what was opened.
+struct List {
+    file: PathBuf,
+    client: Client,
+    record: Arc<Record>,
+    is_written: AtomicBool,
+}
+
+impl List {
+    fn new(arguments: &Arguments, client: &Client) -> Result<Option<Arc<List>>> {
+        let Some(file) = &arguments.record else { return Ok(None) };
+        let file = std::path::absolute(file).with_context(|| file.display().to_string())?;
+        let record = Arc::default();
+        Ok(Some(Arc::new(List { file, client: client.clone(), record, is_written: AtomicBool::new(false) })))
+    }
+
+    /// Writes it once: later its file system may be read-only.
+    fn write(&self) {
+        if self.is_written.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = std::fs::write(&self.file, self.record.to_list(&self.client)) {
+            log::error!("{}: {error}", self.file.display());
+        }
+    }
 }
 
 fn client(arguments: &Arguments) -> Result<Client> {
@@ -62,7 +95,7 @@ fn client(arguments: &Arguments) -> Result<Client> {
     Client::new(settings).context("reading the configuration")
 }
 
-fn settings(arguments: &Arguments, config: &Config) -> Result<Settings> {
+fn settings(arguments: &Arguments, config: &Config, list: Option<Arc<List>>) -> Result<Settings> {
     let is_set = |name: &str| config.value(name).is_some();
     let usual = Settings::default();
     Ok(Settings {
@@ -70,7 +103,13 @@ fn settings(arguments: &Arguments, config: &Config) -> Result<Settings> {
         checks_permissions: config.on(&table::CHECK_PERMISSIONS)?,
         passthrough: config.switch(&table::FUSE_PASSTHROUGH)? != Some(false),
         kernel_keeps: config.duration(&table::KCACHE_TIMEOUT)?.filter(|_| is_set(table::KCACHE_TIMEOUT.name)),
-        on_drop: Box::new(logger::close),
+        record: list.as_ref().map(|list| list.record.clone()),
+        on_drop: Box::new(move || {
+            if let Some(list) = &list {
+                list.write();
+            }
+            logger::close();
+        }),
         ..usual
     })
 }
