@@ -13,6 +13,9 @@ use std::str::FromStr;
 ///
 /// An instance is a writable layer over an operating system's tree (--root) that is never changed. What programs in it
 /// write, delete and rename stays in the instance and is there again when it is started again. No root is needed.
+///
+/// Options marked [kept] are kept with the instance that they were given to when it was made, and hold again when it is
+/// started without them.
 #[derive(Debug, Parser)]
 #[command(name = "cernvm-fork", version, after_long_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -33,6 +36,7 @@ EXAMPLES
     cernvm-fork probe                                             what this node allows
     cernvm-fork base --new --fast --root ~/debian                 a shell in a new instance
     cernvm-fork base --fast -- apt-get --version                  a program in it, later
+    cernvm-fork base --console                                    a login shell in it, also while something runs there
     cernvm-fork work --fast --from base --run=/usr/bin/make -- -j4    a second one that begins where 'base' is
     cernvm-fork pilot --new --fast --ephemeral --root ~/debian --cvmfs=sft.cern.ch --run=/cvmfs/sft.cern.ch/exe
     cernvm-fork list
@@ -101,7 +105,7 @@ pub(crate) struct Served {
 }
 
 /// What to start.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Start {
     /// The instance; made if it is new
     #[arg(required = true)]
@@ -121,7 +125,7 @@ pub(crate) struct Start {
     #[arg(long, value_enum)]
     pub(crate) backend: Option<Backend>,
 
-    /// Show these repositories below /cvmfs
+    /// Show these repositories below /cvmfs [kept]
     #[arg(long, value_name = "REPO", value_delimiter = ',', value_parser = repository)]
     pub(crate) cvmfs: Vec<Fqrn>,
 
@@ -147,17 +151,17 @@ pub(crate) struct Start {
     #[arg(long)]
     pub(crate) ephemeral: bool,
 
-    /// Show a file or directory of the host inside, writable unless ':ro' follows
+    /// Show a file or directory of the host inside, writable unless ':ro' follows [kept]
     #[arg(long, value_name = "SOURCE[:TARGET[:ro]]")]
     pub(crate) bind: Vec<Bind>,
 
-    /// Set a variable inside, or pass on the host's; all others but TERM, TZ, LANG, LC_* and CVMFS_* are kept out
+    /// Set a variable inside, or pass on the host's; all others but TERM, TZ, LANG, LC_* and CVMFS_* are kept out [kept]
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<Variable>,
 
-    /// The network: that of the host, or none
-    #[arg(long, value_enum, default_value_t = Net::Host)]
-    pub(crate) net: Net,
+    /// The network: that of the host (default), or none [kept]
+    #[arg(long, value_enum)]
+    pub(crate) net: Option<Net>,
 
     /// As --net=none
     #[arg(short = 'c', long)]
@@ -167,9 +171,15 @@ pub(crate) struct Start {
     #[arg(long, value_name = "PATH", default_value = "/sbin/init")]
     pub(crate) init: PathBuf,
 
-    /// Set an official parameter, such as CVMFS_HTTP_PROXY, for repositories that the host has not mounted
+    /// Set an official parameter, such as CVMFS_HTTP_PROXY, for repositories that the host has not mounted [kept]
     #[arg(short = 'o', value_name = "KEY=VALUE", value_parser = parameter)]
     pub(crate) options: Vec<(String, String)>,
+
+    /// Work in an instance that is there: a login shell, or the program that is named, beside what runs in it
+    ///
+    /// One that does not run is started with it.
+    #[arg(short = 'C', long, conflicts_with_all = ["new", "run", "from", "root", "os", "ephemeral", "commit", "destroy"])]
+    pub(crate) console: bool,
 
     /// Tell what is done
     #[arg(short, long)]
@@ -192,12 +202,10 @@ pub(crate) struct Start {
 }
 
 /// Options of the original that need root. They are known, so that the refusal can tell the reason.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Original {
     #[arg(short = 'd', long, hide = true)]
     daemon: bool,
-    #[arg(short = 'C', long, hide = true)]
-    console: bool,
     #[arg(short = 't', long, hide = true)]
     tty: Option<OsString>,
     #[arg(short = 'a', long, hide = true)]
@@ -214,10 +222,12 @@ impl Original {
         let asked = [
             (
                 self.daemon,
-                "--daemon: there are no consoles to come back to yet; let your shell put it into the background (&)",
+                "--daemon: nothing keeps the terminal of a program for later; let your shell put it into the background (&)",
             ),
-            (self.console, "--console: there are no consoles yet; the program has the terminal it was started on"),
-            (self.tty.is_some(), "--tty: there are no consoles yet; the program has the terminal it was started on"),
+            (
+                self.tty.is_some(),
+                "--tty: there is one terminal, the one that a program was started on; --console gives a second",
+            ),
             (
                 self.admin.is_some(),
                 "--admin: nobody gains privileges inside (no new privileges), so sudo cannot work; you are root inside already",
@@ -252,7 +262,8 @@ impl Backend {
 }
 
 /// Which network there is inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Net {
     /// Nothing but a loop-back of its own
     None,
@@ -261,7 +272,7 @@ pub(crate) enum Net {
 }
 
 /// A file or directory of the host that is shown inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bind {
     pub(crate) source: PathBuf,
     /// An absolute path inside.
@@ -310,7 +321,7 @@ impl FromStr for Os {
 }
 
 /// A variable for the program; without a value, the host's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) value: Option<String>,
@@ -352,7 +363,7 @@ impl Start {
 
     /// The network that is wanted.
     pub(crate) fn net(&self) -> Net {
-        if self.nonic { Net::None } else { self.net }
+        if self.nonic { Net::None } else { self.net.unwrap_or(Net::Host) }
     }
 }
 
@@ -382,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_needs_root_is_refused_with_a_reason() {
-        for option in ["-d", "-C", "--tty=1", "--admin=me:secret", "--ip=192.168.25.2", "--log=f"] {
+        for option in ["-d", "--tty=1", "--admin=me:secret", "--ip=192.168.25.2", "--log=f"] {
             let refusal = parse(&["x", option]).unwrap().start.original.refusal();
             assert!(refusal.is_some_and(|why| why.len() > 30), "{option}");
         }

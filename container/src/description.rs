@@ -2,6 +2,7 @@
 
 use crate::arguments::Os;
 use crate::ids::Ids;
+use crate::kept::Kept;
 use crate::layer::LayerId;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub(crate) enum Form {
 /// What an instance consists of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Description {
-    format: u32,
+    pub(crate) format: u32,
     /// The operating system's tree; for one in a repository, where it would be on a host that has mounted it.
     pub(crate) root: PathBuf,
     /// That tree, if it is in a repository.
@@ -40,6 +41,9 @@ pub(crate) struct Description {
     pub(crate) layers: Vec<LayerId>,
     #[serde(default)]
     pub(crate) form: Form,
+    /// Options that it was made with.
+    #[serde(default)]
+    pub(crate) kept: Kept,
     /// Whose the files in the layers are.
     pub(crate) ids: Ids,
     /// It goes when its program ends.
@@ -53,8 +57,8 @@ impl Description {
     pub(crate) fn new(root: PathBuf, form: Form, ids: Ids, ephemeral: bool) -> Description {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let created = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        let layers = Vec::new();
-        Description { format: FORMAT, root, os: None, root_hash: None, layers, form, ids, ephemeral, created }
+        let (layers, kept) = (Vec::new(), Kept::default());
+        Description { format: FORMAT, root, os: None, root_hash: None, layers, form, kept, ids, ephemeral, created }
     }
 
     /// An instance without layers over a tree in a repository.

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What the user works with if nothing else is asked for.
-const SHELL: [&str; 3] = ["/bin/sh", "-c", "if [ -x /bin/bash ]; then exec /bin/bash; fi; exec /bin/sh"];
+const SHELL: [&str; 4] = ["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash \"$@\"; exec /bin/sh \"$@\"", "sh"];
 const HOME: &str = "HOME";
 /// Directories that are empty at each start.
 const VOLATILE: [&str; 2] = ["run", "tmp"];
@@ -74,7 +74,7 @@ pub(crate) fn start(store: &Store, name: &Name, description: &Description, start
     command.arg("--");
     match program_of(start) {
         (Some(program), arguments) => command.arg(program).args(arguments),
-        (None, _) => command.args(SHELL),
+        (None, arguments) => command.args(SHELL).args(arguments),
     };
     if start.verbose {
         say!("backend interposer, {} layers over {}", description.layers.len(), description.root.display());

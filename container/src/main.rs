@@ -5,10 +5,12 @@
 //! | [`arguments`] | the command line |
 //! | [`child`] | a process in namespaces of its own |
 //! | [`commit`] | what an instance changed, as an archive |
+//! | [`console`] | working in an instance that runs |
 //! | [`cvmfs`] | how repositories come to be seen inside |
 //! | [`description`] | what is kept about an instance |
 //! | [`ids`] | who the users inside are outside |
 //! | [`interposed`] | instances without any namespace |
+//! | [`kept`] | options that are kept with an instance |
 //! | [`layer`] | what an instance wrote |
 //! | [`list`] | which instances there are |
 //! | [`mounted`] | what the host has mounted |
@@ -25,10 +27,12 @@
 mod arguments;
 mod child;
 mod commit;
+mod console;
 mod cvmfs;
 mod description;
 mod ids;
 mod interposed;
+mod kept;
 mod layer;
 mod list;
 mod mounted;
@@ -92,6 +96,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
             [name] if arguments.start.commit.is_some() => {
                 commit::run(name, arguments.start.commit.as_deref().unwrap_or(Path::new("-")))
             }
+            [name] if arguments.start.console => console::run(name, &arguments.start),
             _ => run::start(&arguments.start),
         },
     }

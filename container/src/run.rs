@@ -6,6 +6,7 @@ use crate::cvmfs;
 use crate::description::{Description, Form};
 use crate::ids::Ids;
 use crate::interposed;
+use crate::kept::Kept;
 use crate::mounted;
 use crate::name::Name;
 use crate::probe;
@@ -24,6 +25,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+/// Makes a shell begin as at a login.
+const LOGIN: &str = "-l";
+
 /// Starts the instance and waits for its program; gives its exit status.
 pub(crate) fn start(start: &Start) -> Result<u8> {
     if let Some(why) = start.original.refusal() {
@@ -35,7 +39,9 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
     refuse_directories()?;
     let name = start.name.as_ref().context("no instance was named")?;
     let store = Store::open()?;
-    let backend = backend(&store, name, start)?;
+    let begins = begins_with(&store, name, start)?;
+    let backend = backend(begins.as_ref(), name, start)?;
+    let start = &begins.map_or_else(|| start.clone(), |description| description.kept.below(start));
     if start.new && !start.options.is_empty() && start.cvmfs.is_empty() && start.os.is_none() {
         bail!("-o sets parameters of repositories: name one with --cvmfs or --os");
     }
@@ -108,15 +114,17 @@ fn end(store: &Store, running: Running, description: &Description, status: Resul
     status
 }
 
+/// The instance with which this one begins, if there is one: itself, or that on which it will be stacked.
+fn begins_with(store: &Store, name: &Name, start: &Start) -> Result<Option<Description>> {
+    let locked = store.lock()?;
+    let current = start.current().ok().flatten();
+    let mut known = [Some(name.clone()), current].into_iter().flatten().filter(|name| locked.has(name));
+    Ok(if start.new { None } else { known.find_map(|name| locked.read(&name).ok()) })
+}
+
 /// How the instance is isolated: an instance that there is says by what it wrote how that can be.
-fn backend(store: &Store, name: &Name, start: &Start) -> Result<Backend> {
-    let known = {
-        let locked = store.lock()?;
-        let current = start.current().ok().flatten();
-        let kept = [Some(name.clone()), current.filter(|_| !start.new)].into_iter().flatten();
-        kept.filter(|name| locked.has(name)).find_map(|name| locked.read(&name).ok()).map(|found| found.form)
-    };
-    match (known, start.backend) {
+fn backend(begins: Option<&Description>, name: &Name, start: &Start) -> Result<Backend> {
+    match (begins.map(|found| found.form), start.backend) {
         (Some(Form::Interposed), None | Some(Backend::Interposer)) => Ok(Backend::Interposer),
         (Some(Form::Interposed), Some(other)) => bail!(
             "what '{name}' begins with was written with --backend=interposer, and --backend={} cannot read it: commit it, and \
@@ -142,7 +150,7 @@ pub(crate) fn variables(start: &Start) -> impl Iterator<Item = (OsString, OsStri
     })
 }
 
-/// The program, if one is named, and its arguments.
+/// The program, if one is named, and its arguments, else those of a shell.
 pub(crate) fn program_of(start: &Start) -> (Option<OsString>, Vec<OsString>) {
     if !start.fast {
         return (Some(start.init.clone().into_os_string()), Vec::new());
@@ -150,6 +158,7 @@ pub(crate) fn program_of(start: &Start) -> (Option<OsString>, Vec<OsString>) {
     match (&start.run, start.arguments.split_first()) {
         (Some(run), _) => (Some(run.clone().into_os_string()), start.arguments.clone()),
         (None, Some((first, rest))) => (Some(first.clone()), rest.to_vec()),
+        (None, None) if start.console => (None, vec![LOGIN.into()]),
         (None, None) => (None, Vec::new()),
     }
 }
@@ -164,7 +173,7 @@ fn lies_in_memory(place: &Path) -> bool {
 }
 
 /// Whoever has a descriptor of a directory can go there, whatever root he has.
-fn refuse_directories() -> Result<()> {
+pub(crate) fn refuse_directories() -> Result<()> {
     for number in 0..=2 {
         if fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|found| found.is_dir()) {
             bail!("descriptor {number} is a directory, through which programs could leave the instance");
@@ -190,7 +199,7 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
         }
         (false, true) => {
             if let Some(os) = start.os.clone() {
-                return make_over(&locked, name, os, form, start.ephemeral);
+                return make_over(&locked, name, os, form, start);
             }
             let root =
                 root.context("a new instance needs an operating system's tree: --root DIR or --os REPO[/PATH]")?;
@@ -202,7 +211,8 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
                     usable_ids()?
                 }
             };
-            locked.make(name, Description::new(root, form, ids, start.ephemeral))?
+            let description = Description::new(root, form, ids, start.ephemeral);
+            locked.make(name, Description { kept: Kept::of(start), ..description })?
         }
         (false, false) => {
             let current = start.current().map_err(anyhow::Error::msg).context("CERNVM_FORK")?;
@@ -212,16 +222,17 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
             if root.is_some() || start.os.is_some() {
                 bail!("'{name}' gets the tree of '{parent}'; --root is for --new");
             }
-            locked.fork(name, parent, start.ephemeral)?
+            locked.fork(name, parent, Kept::of(start), start.ephemeral)?
         }
     };
     Ok((running, locked.read(name)?))
 }
 
 /// Makes a new instance over a tree in a repository.
-fn make_over(locked: &Locked<'_>, name: &Name, os: Os, form: Form, ephemeral: bool) -> Result<(Running, Description)> {
+fn make_over(locked: &Locked<'_>, name: &Name, os: Os, form: Form, start: &Start) -> Result<(Running, Description)> {
     let ids = if form == Form::Interposed { Ids::own() } else { usable_ids()? };
-    let running = locked.make(name, Description::over(os, form, ids, ephemeral))?;
+    let description = Description::over(os, form, ids, start.ephemeral);
+    let running = locked.make(name, Description { kept: Kept::of(start), ..description })?;
     Ok((running, locked.read(name)?))
 }
 

@@ -11,6 +11,7 @@
 //! interrupted command leaves nothing half made: each change is one rename.
 
 use crate::description::Description;
+use crate::kept::Kept;
 use crate::layer::{self, LayerId};
 use crate::name::Name;
 use crate::remove;
@@ -150,7 +151,7 @@ impl Locked<'_> {
     }
 
     /// The process that started an instance, if it runs.
-    fn running(&self, name: &Name) -> Option<u32> {
+    pub(crate) fn running(&self, name: &Name) -> Option<u32> {
         let mut lock = File::open(self.store.instance(name).join("lock")).ok()?;
         flock(&lock, FlockOperation::NonBlockingLockShared).is_err().then(|| {
             let mut text = String::new();
@@ -194,7 +195,7 @@ impl Locked<'_> {
     ///
     /// # Errors
     /// If the parent runs: what it writes would show through.
-    pub(crate) fn fork(&self, name: &Name, parent: &Name, ephemeral: bool) -> Result<Running> {
+    pub(crate) fn fork(&self, name: &Name, parent: &Name, kept: Kept, ephemeral: bool) -> Result<Running> {
         let mut below = self.read(parent)?;
         let _still = self.claim(parent).context("only what is not being written to can be shared")?;
         let layers = self.store.layers();
@@ -204,7 +205,7 @@ impl Locked<'_> {
             below.write(&self.store.instance(parent))?;
         }
         let mut description = Description::new(below.root, below.form, below.ids, ephemeral);
-        (description.os, description.root_hash) = (below.os, below.root_hash);
+        (description.os, description.root_hash, description.kept) = (below.os, below.root_hash, kept);
         description.layers = below.layers.get(1..).unwrap_or_default().to_vec();
         self.make(name, description)
     }

@@ -60,7 +60,6 @@ fn options_of_the_original_that_need_root() {
     let Some(user) = User::new() else { return };
     for (option, word) in [
         ("--daemon", "background"),
-        ("--console", "terminal"),
         ("--tty=3", "terminal"),
         ("--admin=me", "privileges"),
         ("--ip=192.168.25.7", "root"),

@@ -83,7 +83,8 @@ fn end_all() {
     }
 }
 
-fn failed(program: &Program, error: &io::Error) -> u8 {
+/// Tells why a program was not started, and gives the exit status for that.
+pub(crate) fn failed(program: &Program, error: &io::Error) -> u8 {
     let name = program.name.as_deref().unwrap_or_default();
     say!("{}: {error}", name.display());
     match error.kind() {

@@ -11,7 +11,7 @@
 //! | [`root`] | the tree: layers over the operating system |
 
 mod devices;
-mod init;
+pub(crate) mod init;
 pub(crate) mod mounts;
 mod network;
 mod privilege;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::description::Form;
 use crate::ids::Ids;
+use crate::kept::Kept;
 
 fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
@@ -34,7 +35,8 @@ fn a_fork_shares_what_was_written_and_both_go_on_in_layers_of_their_own() {
     drop(new(&store, "base"));
     write(&store, "base");
     let before = layers(&store, "base");
-    let fork = |child: &str| drop(store.lock().unwrap().fork(&name(child), &name("base"), false).unwrap());
+    let fork =
+        |child: &str| drop(store.lock().unwrap().fork(&name(child), &name("base"), Kept::default(), false).unwrap());
     fork("one");
     let (base, one) = (layers(&store, "base"), layers(&store, "one"));
     assert_eq!((&base[1..], &one[1..]), (&before[..], &before[..]));
@@ -52,7 +54,7 @@ fn what_runs_is_neither_started_nor_forked_nor_destroyed() {
     let locked = store.lock().unwrap();
     let refused = [
         locked.claim(&name("base")).map(drop),
-        locked.fork(&name("child"), &name("base"), false).map(drop),
+        locked.fork(&name("child"), &name("base"), Kept::default(), false).map(drop),
         locked.destroy(&name("base")),
     ];
     for refused in refused {
@@ -73,11 +75,11 @@ fn what_nobody_needs_goes_and_what_somebody_needs_stays() {
     let (_directory, store) = store();
     drop(new(&store, "base"));
     write(&store, "base");
-    drop(store.lock().unwrap().fork(&name("child"), &name("base"), false).unwrap());
+    drop(store.lock().unwrap().fork(&name("child"), &name("base"), Kept::default(), false).unwrap());
     let shared = layers(&store, "child")[1].clone();
     // A command that was interrupted, and an ephemeral instance whose starter was killed.
     std::fs::create_dir(store.base().join(".new-half")).unwrap();
-    drop(store.lock().unwrap().fork(&name("brief"), &name("base"), true).unwrap());
+    drop(store.lock().unwrap().fork(&name("brief"), &name("base"), Kept::default(), true).unwrap());
     let locked = store.lock().unwrap();
     locked.destroy(&name("base")).unwrap();
     locked.sweep().unwrap();
