@@ -178,20 +178,20 @@ impl Union {
 
     /// The path inside that the real name `name` stands for, if it lies in a layer.
     pub fn inside_layers<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
-        self.layers.iter().find_map(|layer| below(&layer.files(), name))
+        self.layers.iter().find_map(|layer| below(layer.files().as_os_str().as_bytes(), name))
     }
 
     /// The path inside that the real name `name` stands for, if it lies in a base that is a directory.
     pub fn inside_base<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
         match &self.base {
-            Base::Directory(directory) => below(directory, name),
+            Base::Directory(directory) => below(directory.as_os_str().as_bytes(), name),
             _ => None,
         }
     }
 
     /// Whether the real name `name` lies in the layer that is written to.
     pub fn is_written(&self, name: &[u8]) -> bool {
-        self.layers.first().is_some_and(|layer| below(&layer.files(), name).is_some())
+        self.layers.first().is_some_and(|layer| below(layer.files().as_os_str().as_bytes(), name).is_some())
     }
 
     /// The name that a path inside has, or would have, in the topmost layer.
@@ -215,13 +215,12 @@ impl Union {
     }
 }
 
-/// What of a real name comes after a directory in which it lies.
-fn below<'n>(directory: &Path, name: &'n [u8]) -> Option<&'n [u8]> {
-    let directory = directory.as_os_str().as_bytes();
+/// What of a path comes after a directory at which or below which it lies, with a slash before it.
+pub fn below<'n>(directory: &[u8], path: &'n [u8]) -> Option<&'n [u8]> {
     if directory == b"/" {
-        return name.starts_with(b"/").then_some(name);
+        return path.starts_with(b"/").then_some(path);
     }
-    match name.strip_prefix(directory)? {
+    match path.strip_prefix(directory)? {
         b"" => Some(b"/"),
         rest => rest.starts_with(b"/").then_some(rest),
     }

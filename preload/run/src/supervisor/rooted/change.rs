@@ -9,8 +9,8 @@ use crate::supervisor::early;
 use crate::supervisor::rerun::Rerun;
 use crate::supervisor::{Answer, Outcome};
 use cvmfs_union::change::Making;
-use cvmfs_union::child_path;
 use cvmfs_union::ownership::{ATTRIBUTE, Ownership};
+use cvmfs_union::{below, child_path};
 use cvmfs_view::{Errno, Refusal};
 use libc::c_int;
 use libcvmfs::namespace::LastLink;
@@ -151,7 +151,7 @@ impl Inside<'_> {
         }
         match (self.name_of(moved), self.name_of(target)) {
             (Name::Union(from), Name::Union(to)) => {
-                if to.strip_prefix(from.as_slice()).is_some_and(|rest| rest.starts_with(b"/")) {
+                if to != from && below(&from, &to).is_some() {
                     return Err(Errno(libc::EINVAL).into());
                 }
                 self.rooted.union.rename(&from, &to, RenameFlags::from_bits_retain(flags))?;

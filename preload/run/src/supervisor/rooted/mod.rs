@@ -22,7 +22,7 @@ use super::listener::Notification;
 use super::task::Task;
 use super::{Outcome, Supervisor};
 use anyhow::{Context as _, bail};
-use cvmfs_union::{Base, Layer, Union, child_path};
+use cvmfs_union::{Base, Layer, Union, below, child_path};
 use cvmfs_view::{Errno, Refusal, View, name};
 use libcvmfs::client::Client;
 use libcvmfs::config::table::{AUTO_UPDATE, ROOT_HASH};
@@ -180,35 +180,29 @@ impl Rooted {
         if let Some(path) = self.union.inside_layers(name) {
             return Some(path.to_vec());
         }
-        let mut best: Option<(&Mounted, &[u8])> = None;
-        for mounted in &self.places {
-            let Some(rest) = name.strip_prefix(mounted.real.as_slice()) else { continue };
-            let fits = rest.is_empty() || rest.starts_with(b"/");
-            if fits && best.is_none_or(|(other, _)| other.real.len() < mounted.real.len()) {
-                best = Some((mounted, rest));
-            }
+        // The base last, for it may hold all the others: it can be the host's own root.
+        match self.place_of(name) {
+            Some((mounted, b"/")) => Some(mounted.place.clone()),
+            Some((mounted, rest)) => Some([mounted.place.as_slice(), rest].concat()),
+            None => self.union.inside_base(name).map(<[u8]>::to_vec),
         }
-        // Last, for the base may hold all the others: it can be the host's own root.
-        let place = best.map(|(mounted, rest)| [mounted.place.as_slice(), rest].concat());
-        place.or_else(|| self.union.inside_base(name).map(<[u8]>::to_vec))
+    }
+
+    /// What of the host is seen inside and holds the real name `name` most closely, and what follows.
+    fn place_of<'n>(&self, name: &'n [u8]) -> Option<(&Mounted, &'n [u8])> {
+        let holding = self.places.iter().rev().filter_map(|mounted| Some((mounted, below(&mounted.real, name)?)));
+        holding.max_by_key(|(mounted, _)| mounted.real.len())
     }
 
     /// Whether a real name is one of the tree or its layers, and not of what is seen upon them.
     pub(super) fn is_of_union(&self, name: &[u8]) -> bool {
-        let is_place = |mounted: &Mounted| {
-            name.strip_prefix(mounted.real.as_slice()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-        };
         self.union.inside_layers(name).is_some()
-            || self.union.inside_base(name).is_some() && !self.places.iter().any(is_place)
+            || self.union.inside_base(name).is_some() && self.place_of(name).is_none()
     }
 
     /// The path inside of something in the tree, if that is in a repository.
     pub(super) fn inside_tree(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let rest = path.strip_prefix(self.tree.as_deref()?)?;
-        match rest {
-            b"" => Some(b"/".to_vec()),
-            rest => rest.starts_with(b"/").then(|| rest.to_vec()),
-        }
+        below(self.tree.as_deref()?, path).map(<[u8]>::to_vec)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::supervisor::Supervisor;
 use crate::supervisor::locate::Place;
 use crate::supervisor::task::Task;
 use cvmfs_union::lookup::Source;
-use cvmfs_union::{Entry, child_path};
+use cvmfs_union::{Entry, below, child_path};
 use cvmfs_view::{Errno, Refusal, stat};
 use libc::{AT_FDCWD, c_int};
 use libcvmfs::namespace::{FileKind, LastLink, Node};
@@ -87,9 +87,8 @@ impl Rooted {
 
     /// Whether something of the host, or all repositories, are at this path or below it.
     pub(super) fn is_busy(&self, path: &[u8]) -> bool {
-        let below =
-            |place: &[u8]| place.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-        self.places.iter().any(|mounted| below(&mounted.place)) || below(&self.mount_dir)
+        let holds = |place: &[u8]| below(path, place).is_some();
+        self.places.iter().any(|mounted| holds(&mounted.place)) || holds(&self.mount_dir)
     }
 }
 
