@@ -43,5 +43,6 @@ pub mod repository;
 pub mod snapshot;
 pub mod transport;
 pub mod trust;
+pub mod workers;
 
 pub use error::Error;

@@ -69,21 +69,9 @@ fn walk(node: &Node, all: &mut BTreeMap<Vec<u8>, Node>) {
     }
 }
 
-fn file_type(kind: FileKind) -> FileType {
-    match kind {
-        FileKind::Regular => FileType::Reg,
-        FileKind::Directory => FileType::Dir,
-        FileKind::Symlink => FileType::Lnk,
-        FileKind::CharacterDevice => FileType::Chr,
-        FileKind::BlockDevice => FileType::Blk,
-        FileKind::Fifo => FileType::Fifo,
-        FileKind::Socket => FileType::Sock,
-    }
-}
-
 fn compare(node: &Node, truth: &Truth) {
     let attributes = node.attributes();
-    assert_eq!(file_type(attributes.kind()), truth.file_type, "type of {node:?}");
+    assert_eq!(FileType::of_mode(attributes.mode), truth.file_type, "type of {node:?}");
     assert_eq!(attributes.mode & 0o7777, truth.mode, "mode of {node:?}");
     assert_eq!((attributes.uid, attributes.gid), (truth.uid, truth.gid), "owner of {node:?}");
     assert_eq!(u64::from(attributes.nlink), truth.nlink, "link count of {node:?}");
@@ -156,26 +144,4 @@ fn check(fqrn: &str, tag: Option<&str>) {
     assert_eq!(distinct.len(), expected.len(), "as many inode numbers as the official client shows");
 }
 
-macro_rules! truths {
-    ($($test:ident: $fqrn:literal, $tag:expr;)*) => {$(
-        #[test]
-        fn $test() {
-            check($fqrn, $tag);
-        }
-    )*};
-}
-
-truths! {
-    small: "small.test.example", None;
-    small_v1: "small.test.example", Some("v1");
-    small_v2: "small.test.example", Some("v2");
-    small_v3: "small.test.example", Some("v3");
-    small_v4: "small.test.example", Some("v4");
-    small_v5: "small.test.example", Some("v5");
-    small_release: "small.test.example", Some("release-1.0");
-    small_branch: "small.test.example", Some("v1-fix1");
-    rmd160: "rmd160.test.example", None;
-    shake128: "shake128.test.example", None;
-    nocomp: "nocomp.test.example", None;
-    external: "external.test.example", None;
-}
+cvmfs_tests::test_every_recorded_tree!(check);

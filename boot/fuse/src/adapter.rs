@@ -4,7 +4,6 @@
 
 use crate::control::{self, Control};
 use crate::passthrough::Passthrough;
-use crate::pool::Pool;
 use crate::present;
 use crate::tree::{Handles, Told, Tree};
 use fuser::{
@@ -16,6 +15,7 @@ use libcvmfs::Error;
 use libcvmfs::namespace::{Listing, Node};
 use libcvmfs::patience;
 use libcvmfs::prefetch::Record;
+use libcvmfs::workers::Workers;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -36,7 +36,7 @@ const LEAST_FOR_PASSTHROUGH: u64 = 256 << 10;
 /// A repository as a file system.
 pub(crate) struct Adapter {
     shared: Arc<Shared>,
-    pool: Pool,
+    workers: Workers,
 }
 
 /// What threads share.
@@ -79,7 +79,7 @@ impl Adapter {
             files: Handles::default(),
             directories: Handles::default(),
         };
-        Adapter { shared: Arc::new(shared), pool: Pool::default() }
+        Adapter { shared: Arc::new(shared), workers: Workers::default() }
     }
 
     /// Asks the library, here if the answer is at hand and in another thread if not; then gives the answer.
@@ -92,7 +92,7 @@ impl Adapter {
         match patience::without_waiting(|| ask_safely(&self.shared, &ask)) {
             Err(Error::WouldWait) => {
                 let shared = self.shared.clone();
-                self.pool.run(move || {
+                self.workers.run(move || {
                     let outcome = ask_safely(&shared, &ask);
                     give(&shared, reply, outcome.map_err(|error| errno(&error)));
                 });
@@ -426,7 +426,7 @@ impl Filesystem for Adapter {
             return reply.error(Errno::EPERM);
         }
         let shared = self.shared.clone();
-        self.pool.run(move || {
+        self.workers.run(move || {
             let answer = control.answer(&shared.tree, &question);
             let message = control::message(&answer);
             reply.ioctl(0, message.get(..room as usize).unwrap_or(&message));

@@ -12,14 +12,12 @@
 //! | `table` | the numbers that the kernel knows |
 //! | `passthrough` | files that the kernel reads by itself |
 //! | `present` | attributes in the words of the kernel |
-//! | `pool` | threads for what has to be waited for |
 //! | [`control`] | what can be asked of a mounted file system |
 
 mod adapter;
 pub mod control;
 mod mount;
 mod passthrough;
-mod pool;
 mod present;
 mod table;
 mod tree;

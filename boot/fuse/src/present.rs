@@ -42,20 +42,7 @@ pub(crate) fn attributes(of: &Attributes, id: u64) -> FileAttr {
 
 /// An entry that is absent, for the kernel to remember.
 pub(crate) fn absent() -> FileAttr {
-    let nothing = Attributes {
-        dev: 0,
-        ino: 0,
-        mode: 0,
-        nlink: 0,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        size: 0,
-        mtime: (0, 0),
-        blksize: 0,
-        blocks: 0,
-    };
-    attributes(&nothing, 0)
+    attributes(&Attributes::default(), 0)
 }
 
 fn time((seconds, nanoseconds): (i64, u32)) -> SystemTime {

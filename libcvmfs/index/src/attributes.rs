@@ -3,7 +3,7 @@
 use crate::entry::{Entry, EntryKind};
 
 /// The fields of `struct stat`. Access, change and modification time are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes {
     /// Device number: the same for all entries of a repository.
     pub dev: u64,
@@ -102,20 +102,7 @@ mod tests {
     use super::*;
 
     fn file(mode: u32) -> Attributes {
-        let zero = Attributes {
-            dev: 0,
-            ino: 1,
-            mode: 0,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            size: 0,
-            mtime: (0, 0),
-            blksize: 0,
-            blocks: 0,
-        };
-        Attributes { mode: 0o100_000 | mode, uid: 10, gid: 20, ..zero }
+        Attributes { mode: 0o100_000 | mode, ino: 1, nlink: 1, uid: 10, gid: 20, ..Attributes::default() }
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl EntryKind {
         })
     }
 
+    /// The file type bits of a mode: the inverse of [`EntryKind::from_mode`].
+    pub const fn mode_bits(self) -> u32 {
+        (self.dirent_type() as u32) << 12
+    }
+
     /// The `d_type` of a directory entry.
     pub const fn dirent_type(self) -> u8 {
         match self {

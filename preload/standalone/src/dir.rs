@@ -79,18 +79,6 @@ pub(crate) unsafe fn fdopendir(real: C1<c_int, *mut DIR>, fd: c_int) -> *mut DIR
     )
 }
 
-fn type_byte(kind: FileKind) -> u8 {
-    match kind {
-        FileKind::Regular => libc::DT_REG,
-        FileKind::Directory => libc::DT_DIR,
-        FileKind::Symlink => libc::DT_LNK,
-        FileKind::CharacterDevice => libc::DT_CHR,
-        FileKind::BlockDevice => libc::DT_BLK,
-        FileKind::Fifo => libc::DT_FIFO,
-        FileKind::Socket => libc::DT_SOCK,
-    }
-}
-
 /// Writes the entry at the stream's position and moves on; `false` at the end.
 fn next(state: &mut State) -> bool {
     let own;
@@ -109,7 +97,7 @@ fn next(state: &mut State) -> bool {
     let entry = &mut state.entry;
     entry.d_ino = ino;
     entry.d_off = state.next as i64;
-    entry.d_type = type_byte(kind);
+    entry.d_type = kind.dirent_type();
     let len = name.len().min(entry.d_name.len() - 1);
     for (to, from) in entry.d_name.iter_mut().zip(name.iter().take(len)) {
         *to = *from as c_char;

@@ -1,6 +1,7 @@
 //! Making a whole directory listable by the kernel.
 
 use crate::place::{PLACEHOLDER_MODE, make, private_directories};
+use crate::placeholder::{Placeholder, link_open_file};
 use crate::{Refusal, View};
 use libcvmfs::namespace::{FileKind, Node};
 use rustix::fs::{CWD, FileType, Mode};
@@ -11,16 +12,12 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-
-/// Names that one placeholder gets before the next is made; file systems allow some 65000.
-const LINKS: u64 = 30_000;
 
 /// Mode of a directory whose entries all have their names.
 pub const FILLED: u32 = 0o1700;
 
 /// The file that stands for contents not fetched yet, under all their names.
-static PLACEHOLDER: Mutex<Option<File>> = Mutex::new(None);
+static PLACEHOLDER: Placeholder = Placeholder::new();
 
 impl View {
     /// Gives every entry of the directory `node` a name of the right type, so that the kernel can list it. What has
@@ -64,18 +61,7 @@ impl View {
     }
 
     pub(crate) fn place_holder(&self, name: &Path) -> io::Result<()> {
-        let mut placeholder = PLACEHOLDER.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..2 {
-            let file = match &*placeholder {
-                Some(file) if file.metadata()?.nlink() < LINKS => file,
-                _ => placeholder.insert(self.new_placeholder()?),
-            };
-            match make(name, |name| crate::place::link_open_file(file, name)) {
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EMLINK | libc::ENOENT)) => *placeholder = None,
-                made => return made,
-            }
-        }
-        Err(io::Error::from_raw_os_error(libc::EMLINK))
+        PLACEHOLDER.name(|file| make(name, |name| link_open_file(file, name)), || self.new_placeholder())
     }
 
     fn new_placeholder(&self) -> io::Result<File> {

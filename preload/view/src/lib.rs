@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`name`] | virtual path to real name and back |
 //! | [`place`] | making one name real |
+//! | [`placeholder`] | one empty file under many names |
 //! | [`fill`] | making a whole directory listable |
 //! | `clean` | giving back the disk of what was evicted |
 //! | [`host`] | symbolic links of the host that lead into the tree |
@@ -20,6 +21,7 @@ pub mod fill;
 pub mod host;
 pub mod name;
 pub mod place;
+pub mod placeholder;
 pub mod stat;
 pub mod verdict;
 

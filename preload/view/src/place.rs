@@ -1,12 +1,13 @@
 //! Making one name real.
 
+use crate::placeholder::link_open_file;
 use crate::{Errno, Refusal, name};
 use libcvmfs::namespace::{FileKind, Node};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -222,9 +223,4 @@ pub(crate) fn make(name: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::R
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
-}
-
-pub(crate) fn link_open_file(object: &File, name: &Path) -> io::Result<()> {
-    let from = format!("/proc/self/fd/{}", object.as_raw_fd());
-    Ok(rustix::fs::linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
 }

@@ -11,17 +11,12 @@ use super::{Answer, Outcome, Supervisor, report};
 use cvmfs_view::{Errno, Refusal};
 use libc::c_int;
 use libcvmfs::patience;
-use parking_lot::{Condvar, Mutex};
-use std::collections::VecDeque;
+use libcvmfs::workers::Workers;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Calls that are waited for at the same time.
-const WORKERS: usize = 64;
-/// How long a worker waits for work before it ends.
-const IDLE: Duration = Duration::from_secs(10);
 /// Time between two looks for newer revisions; each repository has its own time to live.
 const TICK: Duration = Duration::from_secs(1);
 /// Time between two clean-ups of the view.
@@ -36,17 +31,10 @@ struct Job {
     _entry: Entry<'static>,
 }
 
-struct Queue {
-    jobs: VecDeque<Job>,
-    idle: usize,
-    workers: usize,
-}
-
 pub(super) struct Engine {
     supervisor: Arc<Supervisor>,
     exchange: Arc<dyn Exchange>,
-    queue: Mutex<Queue>,
-    more: Condvar,
+    workers: Workers,
     /// Lives as long as the process.
     in_flight: &'static InFlight,
 }
@@ -58,8 +46,7 @@ impl Engine {
         in_flight: &'static InFlight,
     ) -> Arc<Engine> {
         report::listen_to_the_library();
-        let queue = Mutex::new(Queue { jobs: VecDeque::new(), idle: 0, workers: 0 });
-        Arc::new(Engine { supervisor, exchange, queue, more: Condvar::new(), in_flight })
+        Arc::new(Engine { supervisor, exchange, workers: Workers::default(), in_flight })
     }
 
     /// Answers what a dead process has received.
@@ -88,44 +75,8 @@ impl Engine {
     }
 
     fn hand_over(self: &Arc<Self>, job: Job) {
-        let mut queue = self.queue.lock();
-        queue.jobs.push_back(job);
-        if queue.idle >= queue.jobs.len() || queue.workers >= WORKERS {
-            self.more.notify_one();
-            return;
-        }
         let engine = self.clone();
-        match std::thread::Builder::new().name("cvmfs-worker".to_owned()).spawn(move || engine.work()) {
-            Ok(_) => queue.workers += 1,
-            Err(error) if queue.workers > 0 => report::say(format!("starting a thread: {error}")),
-            Err(error) => {
-                // Nobody else will ever do it.
-                report::say(format!("starting a thread: {error}"));
-                if let Some(job) = queue.jobs.pop_back() {
-                    drop(queue);
-                    self.carry_out(job);
-                }
-            }
-        }
-    }
-
-    fn work(&self) {
-        let mut queue = self.queue.lock();
-        loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                drop(queue);
-                self.carry_out(job);
-                queue = self.queue.lock();
-                continue;
-            }
-            queue.idle += 1;
-            let timed_out = self.more.wait_for(&mut queue, IDLE).timed_out();
-            queue.idle -= 1;
-            if timed_out && queue.jobs.is_empty() {
-                queue.workers -= 1;
-                return;
-            }
-        }
+        self.workers.run(move || engine.carry_out(job));
     }
 
     fn carry_out(&self, job: Job) {

@@ -1,4 +1,4 @@
-//! Threads for what has to be waited for, so that those who answer what is at hand go on.
+//! Threads that wait in the place of one that must not (see [`crate::patience`]).
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -13,9 +13,15 @@ const IDLE: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A pool whose threads come when they are needed and end when they are not. Clones share it.
+/// Threads that come when they are needed and end when they are not. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Pool(Arc<Shared>);
+pub struct Workers(Arc<Shared>);
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").finish_non_exhaustive()
+    }
+}
 
 #[derive(Default)]
 struct Shared {
@@ -30,9 +36,9 @@ struct Queue {
     threads: usize,
 }
 
-impl Pool {
+impl Workers {
     /// Has a job done by another thread; by this one where none can be started.
-    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut queue = self.0.queue.lock();
         queue.jobs.push_back(Box::new(job));
         if queue.idle >= queue.jobs.len() || queue.threads >= MOST {
@@ -86,15 +92,15 @@ mod tests {
 
     #[test]
     fn a_job_that_hangs_holds_nobody_up() {
-        let pool = Pool::default();
+        let workers = Workers::default();
         let (release, hang) = channel::<()>();
-        pool.run(move || {
+        workers.run(move || {
             let _ = hang.recv();
         });
         let (done, ends) = channel();
         for number in 0..100 {
             let done = done.clone();
-            pool.run(move || {
+            workers.run(move || {
                 let _ = done.send(number);
             });
         }
@@ -106,16 +112,16 @@ mod tests {
 
     #[test]
     fn a_job_that_panics_ends_alone() {
-        let pool = Pool::default();
+        let workers = Workers::default();
         let (done, ends) = channel();
         for number in 0..50 {
             let done = done.clone();
-            pool.run(move || {
+            workers.run(move || {
                 assert!(number % 2 == 0, "on purpose");
                 let _ = done.send(number);
             });
         }
         assert_eq!(ends.iter().take(25).count(), 25);
-        assert!(pool.0.queue.lock().threads <= MOST);
+        assert!(workers.0.queue.lock().threads <= MOST);
     }
 }
