@@ -40,7 +40,14 @@ pub(crate) fn post(root: &Path) -> Result<bool> {
     if target.exists() {
         return Ok(false);
     }
-    copy(&directory(), &target)?;
+    // What is cut short has another name, and is begun anew.
+    let unfinished = target.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).with_context(|| unfinished.display().to_string())?;
+    }
+    copy(&directory(), &unfinished)?;
+    rustix::fs::syncfs(File::open(&unfinished)?)?;
+    fs::rename(&unfinished, &target).with_context(|| target.display().to_string())?;
     Ok(true)
 }
 

@@ -89,25 +89,23 @@ pub(crate) fn format(partition: &str) -> Result<()> {
     let arguments = ["-q", "-F", "-t", "ext4", "-L", SCRATCH_LABEL, "-m", "1", "-E", "lazy_itable_init=1,nodiscard"];
     run::tool("mke2fs", arguments.iter().map(Path::new).chain([device.as_path()]))?.succeeded()?;
     File::open(&device)?.sync_all()?;
-    if let Some(disk) = disks::disk_of(partition) {
+    // What keeps the other name is formatted at the next boot, with all that was written until then.
+    if disks::title_of(partition) == UNFINISHED {
+        let disk = disks::disk_of(partition).with_context(|| format!("/dev/{partition} is part of no disk"))?;
         finish(&disks::device(&disk), disks::sector_size(&disk))?;
         reread(&disks::device(&disk))?;
     }
     Ok(())
 }
 
-/// Gives partitions that are called unfinished their final name. A disk without a GPT has none.
+/// Gives partitions that are called unfinished their final name.
 fn finish(device: &Path, sector: u64) -> Result<()> {
     let block = if sector == 4096 { gpt::disk::LogicalBlockSize::Lb4096 } else { gpt::disk::LogicalBlockSize::Lb512 };
-    let Ok(mut table) = gpt::GptConfig::new().writable(true).logical_block_size(block).open(device) else {
-        return Ok(());
-    };
+    let config = gpt::GptConfig::new().writable(true).logical_block_size(block);
+    let mut table = config.open(device).with_context(|| device.display().to_string())?;
     let mut partitions = table.partitions().clone();
-    let unfinished: Vec<_> = partitions.values_mut().filter(|partition| partition.name == UNFINISHED).collect();
-    if unfinished.is_empty() {
-        return Ok(());
-    }
-    unfinished.into_iter().for_each(|partition| SCRATCH_LABEL.clone_into(&mut partition.name));
+    let unfinished = partitions.values_mut().filter(|partition| partition.name == UNFINISHED);
+    unfinished.for_each(|partition| SCRATCH_LABEL.clone_into(&mut partition.name));
     table.update_partitions(partitions)?;
     table.write()?.sync_all()?;
     Ok(())
@@ -146,24 +144,22 @@ pub(crate) fn furnish(scratch: &Path, spacers: bool) -> Result<()> {
             fs::set_permissions(&directory, fs::Permissions::from_mode(mode))?;
         }
     }
-    if spacers {
-        space(&scratch.join("aux/safety"))?;
+    let spacers_made = scratch.join("aux/safety/made");
+    if spacers && !spacers_made.exists() {
+        // Once: who deletes them needs what they took. A disk that is full already boots without.
+        let _ = space(&scratch.join("aux/safety")).and_then(|()| Ok(File::create(&spacers_made)?));
     }
     Ok(())
 }
 
 fn space(directory: &Path) -> Result<()> {
-    let first = directory.join("space");
-    if first.exists() {
-        return Ok(());
-    }
     let stat = rustix::fs::statvfs(directory)?;
     // Of a small disk not more than a fiftieth.
     let bytes = SPACER.min(stat.f_blocks * stat.f_frsize / 50);
     for number in 0..SPACERS {
         File::create(directory.join(format!("inode-{number}")))?;
     }
-    let file = File::create(&first)?;
+    let file = File::create(directory.join("space"))?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
     Ok(())
 }

@@ -30,7 +30,8 @@ fn disk(name: &str) -> Option<Disk> {
         .filter(|partition| directory.join(partition).join("partition").exists())
         .map(|partition| {
             let size = sectors(&directory.join(&partition)).unwrap_or(0);
-            Partition { title: title(&directory.join(&partition)), contents: look(&partition, size), name: partition }
+            let title = title(&directory.join(&partition));
+            Partition { title, size, contents: look(&partition, size), name: partition }
         })
         .collect();
     partitions.sort_by(|one, other| one.name.cmp(&other.name));
@@ -81,6 +82,11 @@ pub(crate) fn disk_of(partition: &str) -> Option<String> {
 /// The kernel counts in 512 bytes, whatever the sectors of the disk are.
 fn sectors(directory: &Path) -> Option<u64> {
     number(&directory.join("size")).filter(|&sectors| sectors > 0).map(|sectors| sectors * 512)
+}
+
+/// The name that a GPT gives this partition.
+pub(crate) fn title_of(partition: &str) -> String {
+    title(&Path::new("/sys/class/block").join(partition))
 }
 
 fn title(directory: &Path) -> String {

@@ -32,6 +32,8 @@ pub(crate) struct Partition {
     pub(crate) name: String,
     /// The name that a GPT gives it.
     pub(crate) title: String,
+    /// Bytes.
+    pub(crate) size: u64,
     /// What is on it.
     pub(crate) contents: Contents,
 }
@@ -107,8 +109,9 @@ fn wanted_plan(disks: &[Disk], name: &str) -> Result<Plan, Refusal> {
     if is_booted(disk) {
         return Err(Refusal::Booted(name.to_owned()));
     }
-    if disk.size < SMALLEST {
-        return Err(Refusal::Small(name.to_owned(), disk.size));
+    let size = partition.map_or(disk.size, |partition| partition.size);
+    if size < SMALLEST {
+        return Err(Refusal::Small(name.to_owned(), size));
     }
     Ok(if partition.is_some() { Plan::Format(name.to_owned()) } else { Plan::Partition(name.to_owned()) })
 }
@@ -172,6 +175,7 @@ mod tests {
                 .map(|(name, title, contents)| Partition {
                     name: (*name).to_owned(),
                     title: (*title).to_owned(),
+                    size: 3 << 30,
                     contents: contents.clone(),
                 })
                 .collect(),
@@ -209,6 +213,9 @@ mod tests {
         assert!(refusal.to_string().contains("/dev/sda holds a partition table (GPT)"));
         assert_eq!(plan(&disks, Some("sda1")), Ok(Plan::Format("sda1".to_owned())));
         assert_eq!(plan(&disks, Some("sda")), Ok(Plan::Partition("sda".to_owned())));
+        let mut small = disks;
+        small[0].partitions[0].size = 10 << 20;
+        assert_eq!(plan(&small, Some("sda1")), Err(Refusal::Small("sda1".to_owned(), 10 << 20)));
     }
 
     #[test]
@@ -257,6 +264,7 @@ mod tests {
                 let partitions = partition.iter().map(|(contents, unfinished)| Partition {
                     name: format!("vd{number}1"),
                     title: if *unfinished { UNFINISHED.to_owned() } else { String::new() },
+                    size: 1 << 29,
                     contents: contents.clone(),
                 });
                 Disk {

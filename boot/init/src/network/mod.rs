@@ -39,18 +39,18 @@ pub(crate) fn start(told: &[Interface]) -> Result<Network> {
         bail!("there is no network card");
     }
     let mut network = Network { fixed: !told.is_empty(), ..Network::default() };
-    for card in &cards {
-        card.up()?;
-    }
+    // All of them first: a cable is noticed only after a while.
+    let up: Vec<Result<()>> = cards.iter().map(Card::up).collect();
     let mut working = 0;
-    for (number, card) in cards.iter().enumerate() {
-        let outcome = match choose(told, card, number) {
-            Some(interface) => network.set(card, interface),
-            None if network.fixed => continue,
-            None => network.ask(card),
-        };
+    for ((number, card), up) in cards.iter().enumerate().zip(up) {
+        let told: Vec<&Interface> = told.iter().filter(|interface| is_meant(interface, card, number)).collect();
+        let outcome = up.and_then(|()| match told.as_slice() {
+            [] if network.fixed => Ok(false),
+            [] => network.ask(card).map(|()| true),
+            told => told.iter().try_for_each(|interface| network.set(card, interface)).map(|()| true),
+        });
         match outcome {
-            Ok(()) => working += 1,
+            Ok(works) => working += usize::from(works),
             Err(error) => network.note(format_args!("{}: {error:#}", card.name)),
         }
     }
@@ -72,20 +72,24 @@ fn cards() -> Vec<Card> {
     }
 }
 
-/// What was told about this card.
-fn choose<'a>(told: &'a [Interface], card: &Card, number: usize) -> Option<&'a Interface> {
+/// Whether something was told about this card.
+fn is_meant(interface: &Interface, card: &Card, number: usize) -> bool {
     let hardware = card.hardware.map(|byte| format!("{byte:02x}")).join(":");
-    told.iter().find(|interface| match (&interface.hardware, &interface.name) {
+    match (&interface.hardware, &interface.name) {
         (Some(wanted), _) => *wanted == hardware,
         (None, Some(name)) => *name == card.name,
         (None, None) => number == 0,
-    })
+    }
 }
 
 impl Network {
     fn set(&mut self, card: &Card, told: &Interface) -> Result<()> {
-        if let Some(mtu) = told.mtu {
-            card.set_mtu(mtu)?;
+        self.name_servers.extend(&told.name_servers);
+        self.search.extend(told.search.iter().cloned());
+        if let Some(mtu) = told.mtu
+            && let Err(error) = card.set_mtu(mtu)
+        {
+            self.note(format_args!("{}: packets of {mtu} bytes: {error:#}", card.name));
         }
         if let Some((address, prefix)) = told.v4 {
             card.set_address(address, prefix)?;
@@ -98,8 +102,6 @@ impl Network {
             card.set_address6(address, prefix, told.gateway6)?;
             self.note(format_args!("{}: {address}/{prefix}", card.name));
         }
-        self.name_servers.extend(&told.name_servers);
-        self.search.extend(told.search.iter().cloned());
         Ok(())
     }
 
@@ -182,11 +184,11 @@ mod tests {
     fn cards_are_known_by_hardware_then_name_then_order() {
         let card = Card { name: "eth1".to_owned(), hardware: [2, 0, 10, 0, 0, 7] };
         let all = [told(Some("eth1"), Some("02:00:00:00:00:01")), told(None, Some("02:00:0a:00:00:07"))];
-        assert_eq!(choose(&all, &card, 0), Some(&all[1]));
+        assert_eq!(all.each_ref().map(|interface| is_meant(interface, &card, 0)), [false, true]);
         let all = [told(Some("eth0"), None), told(Some("eth1"), None)];
-        assert_eq!(choose(&all, &card, 0), Some(&all[1]));
-        let all = [told(None, None)];
-        assert_eq!((choose(&all, &card, 0), choose(&all, &card, 1)), (Some(&all[0]), None));
+        assert_eq!(all.each_ref().map(|interface| is_meant(interface, &card, 0)), [false, true]);
+        let any = told(None, None);
+        assert_eq!([0, 1].map(|number| is_meant(&any, &card, number)), [true, false]);
     }
 
     #[test]

@@ -63,11 +63,13 @@ fn what_mke2fs_makes_is_known_as_a_scratch() {
 fn the_skeleton_is_made_once_and_completed_later() {
     let directory = tempfile::tempdir().expect("a directory");
     furnish(directory.path(), true).expect("directories");
-    let spacers = fs::read_dir(directory.path().join("aux/safety")).expect("a directory").count();
-    assert_eq!(spacers, SPACERS as usize + 1);
+    let safety = directory.path().join("aux/safety");
+    assert_eq!(fs::read_dir(&safety).expect("a directory").count(), SPACERS as usize + 2);
+    fs::remove_file(safety.join("space")).expect("room for others");
     fs::remove_dir(directory.path().join("kexec")).expect("an empty directory");
     furnish(directory.path(), true).expect("directories");
     assert!(directory.path().join("kexec").is_dir());
+    assert!(!safety.join("space").exists(), "who deleted it needs what it took");
 }
 
 #[test]
