@@ -30,6 +30,15 @@ pub const WITH_FUSE: &str = "set -e; mount --make-rprivate /; if [ \"$(stat -c %
                              [ -e \"$0\" ] || mknod \"$0\" c 10 229; chmod 666 \"$0\"; \
                              mount --bind \"$0\" /dev/fuse; fi; exec \"$@\"";
 
+/// Whether who runs the tests may mount through FUSE; as [`require_tool`] where he may not.
+pub fn require_fuse() -> bool {
+    if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/fuse") {
+        skip(&format!("/dev/fuse: {error}"));
+        return false;
+    }
+    is_root() || require_tool("fusermount3").is_some()
+}
+
 /// Whether root runs the tests.
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)

@@ -10,6 +10,7 @@ use libcvmfs::repository::Repository;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -276,6 +277,9 @@ impl Drop for Mounted {
 /// # Errors
 /// [`MountError::Busy`] while somebody uses it.
 pub fn unmount(place: &Path, lazy: bool) -> Result<(), MountError> {
+    // A link to it, as it was perhaps named when it was mounted. Nothing is asked of what is mounted: it may be dead.
+    let followed = fs::read_link(place).and_then(|_| fs::canonicalize(place));
+    let place = followed.as_deref().unwrap_or(place);
     let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     let reason = match rustix::mount::unmount(place, flags | UnmountFlags::NOFOLLOW) {
         Ok(()) => return Ok(()),
@@ -287,7 +291,7 @@ pub fn unmount(place: &Path, lazy: bool) -> Result<(), MountError> {
         Err(Errno::INVAL) => "nothing is mounted there".to_owned(),
         Err(error) => error.to_string(),
     };
-    if reason.contains("busy") {
+    if reason.contains("Device or resource busy") {
         return Err(MountError::Busy { place: place.to_owned() });
     }
     Err(MountError::NotUnmounted { place: place.to_owned(), reason })

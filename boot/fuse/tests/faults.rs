@@ -6,7 +6,7 @@
 mod common;
 
 use common::stage::{FQRN, Stage};
-use common::{User, complaint, eventually, output, program, text};
+use common::{User, complaint, eventually, output, program, require_fuse, text};
 use cvmfs_tests::fixtures;
 use cvmfs_tests::forge::Forge;
 use cvmfs_tests::server::Behaviour;
@@ -39,6 +39,9 @@ fn is_mounted(place: &Path) -> bool {
 /// "What cannot be had from the servers is an input/output error, never an absent file; when they are back, so is the file."
 #[test]
 fn servers_come_and_go() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let user = stage.user();
     let mount = user.mount(FQRN);
@@ -58,6 +61,9 @@ fn servers_come_and_go() {
 /// "Bytes that are not the published ones are an input/output error."
 #[test]
 fn damage_is_never_shown() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let web = stage.web.path().join(&stage.object("/cold")[1..]);
     fs::write(&web, "something else").unwrap();
@@ -69,6 +75,9 @@ fn damage_is_never_shown() {
 /// "What the official client refuses is refused."
 #[test]
 fn hostile_repositories() {
+    if !require_fuse() {
+        return;
+    }
     let truth: std::collections::BTreeMap<Vec<u8>, Option<String>> =
         fixtures::truth("small.test.example", None).map(|record| (record.path, record.sha256)).collect();
     for bad in fixtures::bad_cases() {
@@ -101,6 +110,9 @@ fn hostile_repositories() {
 /// "Nobody waits behind somebody else's download."
 #[test]
 fn a_slow_download_holds_nobody_up() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let mount = stage.user().option("CVMFS_TIMEOUT_DIRECT", "60").mount(FQRN);
     mount.read("warm").unwrap();
@@ -125,6 +137,9 @@ fn a_slow_download_holds_nobody_up() {
 /// "The command ends when the first look at the root has worked. Else it says why, with status 1, and nothing is mounted."
 #[test]
 fn what_cannot_be_mounted_is_said() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let user = stage.user();
     stage.server.stop();
@@ -133,6 +148,9 @@ fn what_cannot_be_mounted_is_said() {
     assert!(said.starts_with("cvmfs-mount: changing.test.example: ") && !is_mounted(&user.place()), "{said}");
     stage.server.restart();
     assert!(mount(&user, "no name").contains("no name"));
+    let odd = stage.user().option("CVMFS_OOM_SCORE_ADJ", "high");
+    let said = complaint(odd.command(program()).args(odd.arguments(&["--survive"], FQRN)));
+    assert!(said.contains("CVMFS_OOM_SCORE_ADJ") && !is_mounted(&odd.place()), "{said}");
     fs::remove_dir(user.place()).unwrap();
     assert!(mount(&user, FQRN).contains("No such file or directory"));
     fs::write(user.place(), "").unwrap();
@@ -146,6 +164,9 @@ fn what_cannot_be_mounted_is_said() {
 /// "While somebody uses it, `--unmount` refuses; with `--lazy` nobody new finds it, and who has something open goes on."
 #[test]
 fn unmounting_what_is_in_use() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let user = stage.user();
     let mount = user.mount(FQRN);
@@ -173,6 +194,9 @@ fn unmounting_what_is_in_use() {
 /// "The signal TERM unmounts it as `--lazy` does."
 #[test]
 fn the_server_ends_when_asked_to() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let mount = stage.user().mount(FQRN);
     let server = mount.server();
@@ -182,9 +206,34 @@ fn the_server_ends_when_asked_to() {
     eventually("the server ends", || !Path::new(&format!("/proc/{server}")).exists());
 }
 
+/// Where a link leads is what is mounted on, whichever way it is unmounted.
+#[test]
+fn the_place_may_be_a_link() {
+    if !require_fuse() {
+        return;
+    }
+    let stage = stage();
+    let user = stage.user();
+    let link = user.path("link");
+    std::os::unix::fs::symlink(user.place(), &link).unwrap();
+    let mut arguments = user.arguments(&[], FQRN);
+    *arguments.last_mut().unwrap() = link.display().to_string();
+    output(user.command(program()).args(&arguments));
+    let mount = user.mounted();
+    output(Command::new(program()).arg("--unmount").arg(&link));
+    assert!(!is_mounted(&mount.place));
+    output(user.command(program()).args(&arguments));
+    let pid = rustix::process::Pid::from_raw(mount.server().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    eventually("it is unmounted", || !is_mounted(&mount.place));
+}
+
 /// "When the process that serves is killed, every call fails with `ENOTCONN` until it is unmounted; then it can be mounted again."
 #[test]
 fn a_killed_server_is_noticed() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let user = stage.user();
     let mount = user.mount(FQRN);
@@ -221,6 +270,9 @@ fn open_for_writing(pid: u32) -> Vec<String> {
 /// cache can be read on; what is not is an input/output error. The revision stays."
 #[test]
 fn nothing_is_written_any_more() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let user = stage.user();
     let mount = user.mount_with(&["-v"], FQRN);
@@ -241,6 +293,9 @@ fn nothing_is_written_any_more() {
 /// "Name servers can be told to it while it runs (`--name-servers`)."
 #[test]
 fn name_servers_change() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let url = stage.server.server_url().replace("127.0.0.1", "server.invalid");
     // A name server that knows nothing, then the machine's own with a name that it knows.
@@ -255,6 +310,9 @@ fn name_servers_change() {
 /// "With `--survive` its name begins with `@`, by which systemd spares it, and the kernel ends it last when memory runs out."
 #[test]
 fn a_server_that_outlives_the_system() {
+    if !require_fuse() {
+        return;
+    }
     let stage = stage();
     let mount = stage.user().mount_with(&["--survive"], FQRN);
     let about = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", mount.server())).unwrap();
@@ -272,6 +330,9 @@ fn a_server_that_outlives_the_system() {
 /// "Questions are answered to root and to whoever mounted it."
 #[test]
 fn others_may_not_ask() {
+    if !require_fuse() {
+        return;
+    }
     if !cvmfs_tests::tools::is_root() {
         return cvmfs_tests::tools::skip("only root can become somebody else");
     }
@@ -291,6 +352,9 @@ fn others_may_not_ask() {
 
 #[test]
 fn the_manual_page_is_that_of_the_command_line() {
+    if !require_fuse() {
+        return;
+    }
     let fresh = tempfile::tempdir().unwrap();
     output(Command::new(program()).args(["generate", "man"]).arg(fresh.path()));
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../doc/man/cvmfs-mount.1");

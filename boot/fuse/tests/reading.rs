@@ -6,7 +6,7 @@
 mod common;
 
 use common::stage::{FQRN, Stage};
-use common::{SMALL, User, eventually, output, text};
+use common::{SMALL, User, eventually, output, require_fuse, text};
 use cvmfs_tests::forge::Forge;
 use cvmfs_tests::tools::is_root;
 use std::ffi::CString;
@@ -51,6 +51,9 @@ impl Drop for Mapped {
 /// "What is read, by whatever call and from as many threads as there are, are the published bytes."
 #[test]
 fn random_reads_agree_with_a_golden_copy() {
+    if !require_fuse() {
+        return;
+    }
     let sizes = [0, 1, 4095, 4096, 4097, 131_072, 1_000_003, 5_000_000];
     let golden: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(n, size)| noise(*size, n as u64)).collect();
     let mut forge = Forge::new(FQRN);
@@ -147,6 +150,9 @@ fn seek(directory: &File, position: i64) {
 /// those of `stat`."
 #[test]
 fn directories_by_small_steps_and_leaps() {
+    if !require_fuse() {
+        return;
+    }
     let mount = User::of_small().mount(SMALL);
     let path = mount.path("bigdir2");
     let directory = File::open(&path).unwrap();
@@ -176,6 +182,9 @@ fn directories_by_small_steps_and_leaps() {
 /// "A call that would change something is refused by the kernel with `EROFS`, as on every file system that is mounted read-only."
 #[test]
 fn nothing_can_be_changed() {
+    if !require_fuse() {
+        return;
+    }
     let mount = User::of_small().mount(SMALL);
     let name = |name: &str| CString::new(mount.path(name).as_os_str().as_bytes()).unwrap();
     let (file, new) = (name(".cvmfsdirtab"), name("new"));
@@ -217,6 +226,9 @@ fn nothing_can_be_changed() {
 /// what root may."
 #[test]
 fn permissions_are_the_kernels_business() {
+    if !require_fuse() {
+        return;
+    }
     if !is_root() {
         return cvmfs_tests::tools::skip("only root can become somebody else");
     }
@@ -236,6 +248,9 @@ fn permissions_are_the_kernels_business() {
 /// "`statfs` tells FUSE, read-only, and a number of blocks that is not zero."
 #[test]
 fn the_file_system_says_what_it_is() {
+    if !require_fuse() {
+        return;
+    }
     let mount = User::of_small().mount(SMALL);
     assert_eq!(text(Command::new("stat").args(["-f", "-c", "%t %l"]).arg(&mount.place)), "65735546 255\n");
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
@@ -247,6 +262,9 @@ fn the_file_system_says_what_it_is() {
 /// "Programs run out of it, and find themselves under their own names."
 #[test]
 fn programs_run() {
+    if !require_fuse() {
+        return;
+    }
     let stage = Stage::of(
         Forge::new(FQRN)
             .file("/bin/true", fs::read("/bin/true").unwrap())
@@ -268,6 +286,9 @@ fn programs_run() {
 /// "What the kernel forgets is forgotten here, too."
 #[test]
 fn memory_is_given_back() {
+    if !require_fuse() {
+        return;
+    }
     if !is_root() {
         return cvmfs_tests::tools::skip("only root can make the kernel forget");
     }
@@ -288,6 +309,9 @@ fn memory_is_given_back() {
 /// "Owners are those of the catalog, after `CVMFS_UID_MAP` and `CVMFS_GID_MAP`, or, with `CVMFS_CLAIM_OWNERSHIP`, the user who mounts."
 #[test]
 fn owners_can_be_translated() {
+    if !require_fuse() {
+        return;
+    }
     let stage = Stage::of(Forge::new(FQRN).file("/a", "").owner(7, 8).file("/b", "").owner(9, 9));
     let owners = |user: User| {
         let mount = user.mount(FQRN);

@@ -6,7 +6,7 @@
 mod common;
 
 use common::stage::{FQRN, Stage};
-use common::{eventually, text};
+use common::{eventually, require_fuse, text};
 use cvmfs_tests::forge::Forge;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
@@ -34,6 +34,9 @@ fn revision(number: u64, ttl: u64) -> Forge {
 /// newest revision."
 #[test]
 fn a_new_revision_appears_while_what_is_open_stays() {
+    if !require_fuse() {
+        return;
+    }
     let stage = Stage::of(revision(1, 1));
     let user = stage.user();
     let mount = user.mount(FQRN);
@@ -105,6 +108,9 @@ fn a_new_revision_appears_while_what_is_open_stays() {
 /// "`--reload`, and the signal HUP, look at once; names that the kernel knew, absent ones too, are looked up again (Linux 6.16)."
 #[test]
 fn a_revision_can_be_asked_for() {
+    if !require_fuse() {
+        return;
+    }
     let stage = Stage::of(revision(1, 100_000));
     let mount = stage.user().mount(FQRN);
     let look =
@@ -135,6 +141,9 @@ fn nix_pid(pid: u32) -> rustix::process::Pid {
 /// "With `--pin` it stays at the snapshot that is mounted first."
 #[test]
 fn a_pinned_repository_stays() {
+    if !require_fuse() {
+        return;
+    }
     let stage = Stage::of(revision(1, 1));
     let mount = stage.user().mount_with(&["--pin"], FQRN);
     revision(2, 1).publish(stage.web.path());

@@ -3,8 +3,8 @@
 
 pub(crate) mod stage;
 
-pub(crate) use cvmfs_tests::tools::output;
 use cvmfs_tests::tools::{SOMEBODY_ELSE, WITH_FUSE, is_root};
+pub(crate) use cvmfs_tests::tools::{output, require_fuse};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

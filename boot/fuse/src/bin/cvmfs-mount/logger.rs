@@ -107,7 +107,7 @@ impl log::Log for Logger {
         }
         if let Some(out) = &mut *OUT.lock() {
             // There is nobody who could be told that this failed.
-            let _ = out.write(record.level(), &record.args().to_string());
+            let _ = out.write(record.level(), &one_line(&record.args().to_string()));
         }
     }
 
@@ -128,8 +128,10 @@ impl Out {
                 if *written > LARGEST {
                     let mut aside = path.clone().into_os_string();
                     aside.push(".1");
-                    std::fs::rename(&*path, aside)?;
-                    (*file, *written) = open(path)?;
+                    // Where it cannot be put aside, it grows.
+                    if let Ok(new) = std::fs::rename(&*path, aside).and_then(|()| open(path)) {
+                        (*file, *written) = new;
+                    }
                 }
                 let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
                 let line = format!("{} {} {message}\n", seconds.as_secs(), level.as_str().to_lowercase());
@@ -138,6 +140,12 @@ impl Out {
             }
         }
     }
+}
+
+/// Names in a repository may hold anything; none makes a line of its own or speaks to a terminal.
+fn one_line(message: &str) -> String {
+    let shown = |char: char| if char.is_control() { char.escape_default().collect() } else { char.to_string() };
+    message.chars().map(shown).collect()
 }
 
 /// The number that the system's log and the kernel's have for a level.
@@ -161,6 +169,11 @@ fn to_syslog(level: Level, message: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_makes_no_line_of_its_own() {
+        assert_eq!(one_line("/a\n<0>forged\u{1b}[2J ü"), "/a\\n<0>forged\\u{1b}[2J ü");
+    }
 
     #[test]
     fn a_full_file_is_put_aside_once() {

@@ -11,6 +11,7 @@ use libcvmfs::config::{Config, table};
 use libcvmfs::prefetch::Record;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{Resource, Rlimit};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,10 +23,15 @@ pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()>
     signals.extend([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD]);
     // From before there are other threads, so that only one waits for them.
     signals.thread_block().context("blocking signals")?;
-    let place = std::path::absolute(place).with_context(|| place.display().to_string())?;
+    // As the kernel knows it.
+    let place = std::fs::canonicalize(place).or_else(|_| std::path::absolute(place));
+    let place = place.context("the place to mount on")?;
     let client = client(arguments)?;
     let repository_name = fqrn;
     let config = client.config(repository_name).context("reading the configuration")?;
+    // All of it before anything is mounted.
+    let survives = arguments.survive || config.on(&table::SYSTEMD_NOKILL)?;
+    let priority = config.integer(&table::OOM_SCORE_ADJ)?.unwrap_or(-1000);
     let target = Target::chosen(arguments, &config, inside)?;
     let keeps_errors = target == Target::Stderr;
     logger::start(target, arguments.verbose)?;
@@ -44,14 +50,15 @@ pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()>
         let _ = cvmfs_fuse::unmount(&place, true);
         return Err(error).with_context(|| format!("the first look at {}", place.display()));
     }
-    if arguments.survive || config.on(&table::SYSTEMD_NOKILL)? {
-        survive(&config)?;
+    let device = device_at(&place);
+    if survives {
+        survive(priority);
     }
     if inside {
         background::ready(keeps_errors)?;
     }
     log::info!("{fqrn} is mounted on {}", place.display());
-    obey(&signals, &mounted, &place)?;
+    obey(&signals, &mounted, &place, device)?;
     if let Some(list) = &list {
         list.write();
     }
@@ -121,8 +128,7 @@ fn raise_limit_of_files() {
 }
 
 /// Is the last to be ended, and never waits for memory that it serves itself.
-fn survive(config: &Config) -> Result<()> {
-    let priority = config.integer(&table::OOM_SCORE_ADJ)?.unwrap_or(-1000);
+fn survive(priority: i64) {
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", priority.to_string()) {
         log::warn!("the kernel may end this program when memory runs out: {error}");
     }
@@ -132,11 +138,14 @@ fn survive(config: &Config) -> Result<()> {
     if unsafe { libc::mlockall(FLAGS) } != 0 {
         log::warn!("memory of this program may be paged out: {}", std::io::Error::last_os_error());
     }
-    Ok(())
+}
+
+fn device_at(place: &Path) -> Option<u64> {
+    std::fs::metadata(place).ok().map(|found| found.dev())
 }
 
 /// Does what signals ask for, until it is unmounted.
-fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path) -> Result<()> {
+fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path, device: Option<u64>) -> Result<()> {
     let waiting = mounted.clone();
     let end = std::thread::spawn(move || {
         let end = waiting.wait();
@@ -151,8 +160,10 @@ fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path) -> R
                 Err(error) => log::error!("asked to reload: {error}"),
             },
             Signal::SIGTERM | Signal::SIGINT => {
+                // Something else may be mounted there since: then this one is only waiting for its last user.
+                let is_ours = device_at(place) == device;
                 // Whoever uses it goes on with what is open.
-                if let Err(error) = cvmfs_fuse::unmount(place, true) {
+                if is_ours && let Err(error) = cvmfs_fuse::unmount(place, true) {
                     log::error!("{error}");
                 }
             }
