@@ -202,6 +202,10 @@ impl<W: Write> Archive<W> {
 
     fn entry(&mut self, path: &Path, file: &Path, metadata: &Metadata, ownership: Ownership) -> Result<()> {
         let context = || format!("writing /{}", path.display());
+        if path.iter().any(|name| name.as_bytes().starts_with(GONE.as_bytes())) {
+            say!("/{}: such a name says in an archive that another one is gone; it is left out", path.display());
+            return Ok(());
+        }
         let mut header = Header::new_gnu();
         header.set_mode(ownership.mode);
         header.set_uid(ownership.uid.into());

@@ -43,7 +43,8 @@ struct Report {
 /// # Errors
 /// If none does.
 pub(crate) fn best() -> Result<Backend> {
-    best_in_namespaces().or_else(|error| match interposer() {
+    let layered = best_in_namespaces().and_then(|backend| overlay(&Ids::own()).map(|_| backend));
+    layered.or_else(|error| match interposer() {
         Ok(_) => Ok(Backend::Interposer),
         Err(_) => Err(error),
     })
@@ -125,7 +126,8 @@ fn overlay(ids: &Ids) -> Result<PathBuf> {
         place: base.join("place"),
         written: files,
         work: base.join("work"),
-        read: vec![base.join("below")],
+        read: Vec::new(),
+        system: (base.join("below"), PathBuf::from(".")),
         places: base.join("places"),
     };
     for directory in [&layers.place, &layers.work, &layers.places, &base.join("below")] {

@@ -17,11 +17,13 @@ use std::path::Path;
 /// If something stays.
 pub(crate) fn everything_in(gone: &Path) -> Result<()> {
     let entries = fs::read_dir(gone).with_context(|| format!("reading {}", gone.display()))?;
+    let mut first = Ok(());
     for entry in entries {
         let tree = entry.with_context(|| format!("reading {}", gone.display()))?.path();
-        remove(&tree).with_context(|| format!("deleting {}", tree.display()))?;
+        // What stays keeps nothing else from going.
+        first = first.and(remove(&tree).with_context(|| format!("deleting {}", tree.display())));
     }
-    Ok(())
+    first
 }
 
 fn remove(tree: &Path) -> Result<()> {

@@ -19,9 +19,11 @@ use crate::store::{Locked, Running, Store};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, waitpid};
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -287,13 +289,13 @@ fn layers(store: &Store, name: &Name, description: &Description) -> Result<Layer
     let directory = store.layers();
     let (written, below) = description.layers.split_first().context("an instance without a layer")?;
     let instance = store.instance(name);
-    let root = match &description.os {
-        Some(os) => instance.join("os").join(&os.path),
-        None => description.root.clone(),
+    let system = match &description.os {
+        Some(os) => (instance.join("os"), Path::new(".").join(&os.path)),
+        None => (description.root.clone(), PathBuf::from(".")),
     };
-    let read = below.iter().map(|layer| layer.files(&directory)).chain([root]).collect();
+    let read = below.iter().map(|layer| layer.files(&directory)).collect();
     let (written, work) = (written.files(&directory), written.work(&directory));
-    Ok(Layers { place: instance.join("root"), written, work, read, places: instance.join("places") })
+    Ok(Layers { place: instance.join("root"), written, work, read, system, places: instance.join("places") })
 }
 
 /// Runs the plan in a child: signals go there, its exit status comes back.
@@ -306,7 +308,7 @@ fn supervise(
     let signals = Signals::block()?;
     let child = child::start(ids, plan.namespaces(), || plan.carry_out())?;
     if let Some(servers) = servers
-        && let Err(error) = servers.start().and_then(note)
+        && let Err(error) = servers.start(&signals).and_then(note)
     {
         let _ = kill_process(child, rustix::process::Signal::KILL);
         let _ = child::end_of(child);
@@ -329,6 +331,30 @@ impl Signals {
         signals.thread_block().context("blocking signals")?;
         let news = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).context("waiting for signals")?;
         Ok(Signals { news })
+    }
+
+    /// Waits until something can be read.
+    ///
+    /// # Errors
+    /// If one of them asks this process to end before.
+    pub(crate) fn readable(&self, source: BorrowedFd<'_>) -> Result<()> {
+        loop {
+            let mut both = [PollFd::from_borrowed_fd(source, PollFlags::IN), PollFd::new(&self.news, PollFlags::IN)];
+            match poll(&mut both, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                found => found.context("waiting")?,
+            };
+            let news = !both[1].revents().is_empty();
+            if !both[0].revents().is_empty() {
+                return Ok(());
+            }
+            if news && let Ok(Some(signal)) = self.news.read_signal() {
+                let number = signal.ssi_signo.cast_signed();
+                if [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM].contains(&number) {
+                    bail!("ended by signal {number} before the instance had started");
+                }
+            }
+        }
     }
 
     /// Passes them on until the child ends.

@@ -5,12 +5,14 @@
 //! having one thread.
 
 use crate::arguments::{Os, Served};
+use crate::run::Signals;
 use crate::sandbox::mounts::{self, Mount};
 use anyhow::{Context as _, Result, bail};
 use cvmfs_command::session::Session;
 use cvmfs_fuse::Settings;
 use libcvmfs::config::table;
 use libcvmfs::fqrn::Fqrn;
+use nix::sys::signal::SigSet;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -20,6 +22,7 @@ use std::fs::OpenOptions;
 use std::io::{IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -95,15 +98,15 @@ impl Servers {
     ///
     /// # Errors
     /// Where a repository cannot be had, or a process not be started.
-    pub(crate) fn start(&self) -> Result<Option<String>> {
+    pub(crate) fn start(&self, signals: &Signals) -> Result<Option<String>> {
         let mut snapshot = None;
         if let Some((fqrn, root_hash)) = &self.os {
             let Some(device) = self.receive()? else { return Ok(None) };
-            snapshot = Some(self.start_one(fqrn, root_hash.as_deref(), true, device)?);
+            snapshot = Some(self.start_one(signals, fqrn, root_hash.as_deref(), true, device)?);
         }
         for fqrn in &self.repositories {
             let Some(device) = self.receive()? else { return Ok(snapshot) };
-            self.start_one(fqrn, None, false, device)?;
+            self.start_one(signals, fqrn, None, false, device)?;
         }
         Ok(snapshot)
     }
@@ -122,13 +125,22 @@ impl Servers {
         Ok(devices.into_iter().next())
     }
 
-    fn start_one(&self, fqrn: &Fqrn, root_hash: Option<&str>, pin: bool, device: OwnedFd) -> Result<String> {
+    fn start_one(
+        &self,
+        signals: &Signals,
+        fqrn: &Fqrn,
+        root_hash: Option<&str>,
+        pin: bool,
+        device: OwnedFd,
+    ) -> Result<String> {
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
         command.arg("serve-repository").arg(fqrn.as_str());
         command.args(root_hash.map(|hash| format!("--root-hash={hash}"))).args(pin.then_some("--pin"));
         for (name, value) in &self.options {
             command.arg("-o").arg(format!("{name}={value}"));
         }
+        // SAFETY: between fork and exec only a system call is made.
+        unsafe { command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?)) };
         let mut child: Child = command
             .stdin(Stdio::from(device))
             .stdout(Stdio::piped())
@@ -136,6 +148,11 @@ impl Servers {
             .with_context(|| format!("starting what serves {fqrn}"))?;
         let mut said = String::new();
         if let Some(pipe) = &mut child.stdout {
+            if let Err(error) = signals.readable(pipe.as_fd()) {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
             pipe.read_to_string(&mut said).with_context(|| format!("waiting for what serves {fqrn}"))?;
         }
         match said.strip_prefix("ready ") {

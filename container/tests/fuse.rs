@@ -6,12 +6,13 @@
 mod common;
 
 use common::{User, built, output, text};
-use cvmfs_tests::server::WebRoot;
+use cvmfs_tests::server::{Behaviour, WebRoot};
 use cvmfs_tests::tools::{WITH_FUSE, is_root, require_tool};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 const FQRN: &str = "os.test.example";
 
@@ -83,6 +84,11 @@ impl Site {
             places(&mut keys("mkfs"));
         }
         fs::write(at("debian/etc/version"), format!("{version}\n")).unwrap();
+        if first {
+            // What they lead to is there on the host, and in the repository it is not.
+            std::os::unix::fs::symlink(at("debian"), at("debian/out")).unwrap();
+            std::os::unix::fs::symlink("../../../../../../debian/usr", at("debian/up")).unwrap();
+        }
         places(keys("publish").arg(at("debian")).args(["--into", "/debian"]));
         user.give(&at("storage"));
         user.give(&at("keys"));
@@ -205,6 +211,27 @@ fn repositories_are_mounted_inside(site: &Site) {
     assert_eq!(run(&[&cvmfs, "--net=none"]), expected);
 }
 
+/// Who waits for a server that says nothing can still be ended.
+fn can_be_interrupted(site: &Site) {
+    site.server.misbehave("", Behaviour::Silent);
+    let options: Vec<&str> = site.options.iter().map(String::as_str).collect();
+    let more = ["z", "--fast", "--new", "--ephemeral", "--os=os.test.example/debian", "-o", "CVMFS_TIMEOUT_DIRECT=600"];
+    let cache = format!("CVMFS_CACHE_BASE={}", site.user.home.path().join("cold").display());
+    let mut command = site.fork(&[&more, options.as_slice(), &["-o", &cache, "--", "true"]].concat());
+    let asked = site.server.paths().len();
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while site.server.paths().len() == asked {
+        assert!(Instant::now() < deadline, "the server is not asked");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    output(Command::new("kill").arg(child.id().to_string()));
+    let status = child.wait().unwrap();
+    let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    assert!(status.code() == Some(125) && said.contains("ended by signal 15"), "{status}: {said}");
+    site.server.behave();
+}
+
 /// "What cannot be shown is said, and the program is not started."
 fn what_cannot_be_shown_is_said(site: &Site) {
     let refused = |os: &str, needle: &str| {
@@ -215,6 +242,10 @@ fn what_cannot_be_shown_is_said(site: &Site) {
     };
     refused("--os=os.test.example/no/such/tree", "no/such/tree");
     refused("--os=os.test.example/../x", "without '..'");
+    refused("--os=os.test.example/debian/out", "debian/out");
+    let inside = ["--new", "--os=os.test.example/debian/up", "--ephemeral"];
+    assert_eq!(site.run("z", &inside, "true").status.code(), Some(127), "a tree without a shell: of the repository");
+    can_be_interrupted(site);
     // Without the cache that knows it.
     site.server.stop();
     fs::remove_dir_all(site.user.home.path().join("cache")).unwrap();

@@ -2,7 +2,7 @@
 
 use super::ALWAYS;
 use anyhow::{Context as _, Result, bail};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{chdir, fchdir, pivot_root};
 use std::ffi::CString;
@@ -22,8 +22,10 @@ pub(crate) struct Layers {
     pub(crate) written: PathBuf,
     /// What overlayfs needs beside it.
     pub(crate) work: PathBuf,
-    /// What is only read, the topmost first; the last one is the operating system.
+    /// What is only read, the topmost first.
     pub(crate) read: Vec<PathBuf>,
+    /// Below that, the operating system: a directory, and a path in it that leads nowhere else.
+    pub(crate) system: (PathBuf, PathBuf),
     /// Below the operating system: places to mount upon that it lacks.
     pub(crate) places: PathBuf,
 }
@@ -62,10 +64,13 @@ impl Layers {
         // By number, whatever is in their names.
         let mut open = Vec::new();
         let mut lower = Vec::new();
-        for path in self.read.iter().chain([&self.places]) {
-            lower.push(by_number(path, &mut open)?);
+        for path in &self.read {
+            lower.push(by_number(path, Path::new("."), &mut open)?);
         }
-        let (written, work) = (by_number(&self.written, &mut open)?, by_number(&self.work, &mut open)?);
+        lower.push(by_number(&self.system.0, &self.system.1, &mut open)?);
+        lower.push(by_number(&self.places, Path::new("."), &mut open)?);
+        let (written, work) =
+            (by_number(&self.written, Path::new("."), &mut open)?, by_number(&self.work, Path::new("."), &mut open)?);
         let options = format!("lowerdir={},upperdir={written},workdir={work},userxattr", lower.join(":"));
         let options = CString::new(options).context("naming layers")?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
@@ -79,9 +84,12 @@ impl Layers {
     }
 }
 
-fn by_number(path: &Path, open: &mut Vec<OwnedFd>) -> Result<String> {
+/// A name for the directory `path` in `top`, whose links lead to places in `top` only.
+fn by_number(top: &Path, path: &Path, open: &mut Vec<OwnedFd>) -> Result<String> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(CWD, path, flags, Mode::empty()).with_context(|| format!("opening {}", path.display()))?;
+    let directory = openat(CWD, top, flags, Mode::empty())
+        .and_then(|top| openat2(top, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS))
+        .with_context(|| format!("opening {}", top.join(path).display()))?;
     let name = format!("/proc/self/fd/{}", directory.as_raw_fd());
     open.push(directory);
     Ok(name)
