@@ -58,6 +58,9 @@ pub(crate) fn start(store: &Store, name: &Name, description: &Description, start
     for layer in &description.layers {
         command.arg("--layer").arg(layer.directory(&store.layers()));
     }
+    for directory in VOLATILE {
+        command.arg("--empty").arg(Path::new("/").join(directory));
+    }
     let name_servers = Path::new(NAME_SERVERS);
     if name_servers.is_file() && start.bind.iter().all(|bind| bind.target != name_servers) {
         command.arg("--bind").arg(place(name_servers, name_servers, true));

@@ -6,6 +6,7 @@
 mod common;
 
 use common::{INTERPOSER, User, built, complaint, listing, output, text};
+use cvmfs_tests::forge::Forge;
 use cvmfs_tests::server::WebRoot;
 use std::collections::HashMap;
 use std::fs;
@@ -119,6 +120,48 @@ fn many_write_at_once() {
         mv /usr/share/doc/d$i /var/lib/m$i; echo $i >> /etc/passwd; ln -s $i /etc/l$i; rm /etc/l$i; test $(cat /var/lib/m$i/f) = $i) & done; wait; \
         ls /usr/share/doc; ls /var/lib | wc -l; wc -l < /etc/passwd; ls /etc";
     assert_eq!(made(&user, "x", script), "one\ntwo\n20\n21\npasswd\nresolv.conf\n");
+    // Also to files that several make, or one takes away while another opens it.
+    let script = "for i in 1 2 3 4 5 6 7 8; do (for n in $(seq 50); do echo $i >> /var/lib/log$n || echo failed; \
+        echo $i >> /etc/lock || echo failed; rm -f /etc/lock 2>/dev/null || true; done) & done; wait; cat /var/lib/log* | wc -l";
+    assert_eq!(made(&user, "y", script), "400\n");
+}
+
+/// The file system of the tree has bits and owners of its own, which root does not ask for.
+#[test]
+fn root_reads_what_is_closed() {
+    let Some(user) = User::with_interposer() else { return };
+    let forge = Forge::new(FQRN)
+        .tree("/os", user.tree())
+        .dir("/os/closed")
+        .mode(0o700)
+        .owner(0, 0)
+        .file("/os/closed/file", "mine\n")
+        .mode(0o600)
+        .owner(0, 0);
+    let web = user.home.path().join("web");
+    let published = forge.publish(&web);
+    user.give(&web);
+    let key = format!("CVMFS_PUBLIC_KEY={}", published.public_key.display());
+    let user = user
+        .env("CVMFS_SERVER_URL", format!("file://{}", published.web_root.display()))
+        .env("CVMFS_HTTP_PROXY", "DIRECT");
+    let os = format!("{FQRN}/os");
+    let script = "cd /closed; ls; cat file; echo more >> file; cat file; touch new; ls";
+    let arguments = ["x", "--new", "--fast", INTERPOSER, "-o", &key, "--os", &os, "--", "sh", "-ec", script];
+    assert_eq!(text(&mut user.fork(&arguments)), "file\nmine\nmine\nmore\nfile\nnew\n");
+}
+
+/// Where every call is traced, the first one whose answer takes memory is answered once.
+#[test]
+fn what_is_made_is_made_once() {
+    let Some(user) = User::with_interposer() else { return };
+    let layer = user.home.path().join("layer");
+    fs::create_dir(&layer).unwrap();
+    user.give(&layer);
+    let mut command = user.command(user.home.path().join("bin/cvmfs-run"));
+    command.arg("--mode=trace").arg("--root").arg(user.tree()).arg("--layer").arg(&layer);
+    command.args(["--", "/bin/busybox", "sh", "-ec", "set -C; echo x > /new; cat /new"]);
+    assert_eq!(text(&mut command), "x\n");
 }
 
 /// "With `--bind` a file or directory of the host is seen, by its own owner and bits; with `:ro` nobody writes to it inside."
@@ -147,18 +190,21 @@ fn places_of_the_host() {
 #[test]
 fn a_layer_over_the_host() {
     let Some(user) = User::with_interposer() else { return };
-    let note = user.home.path().join("note");
-    fs::write(&note, "host\n").unwrap();
-    user.give(&note);
-    let note = note.display();
+    // Not in `/tmp`, which is empty inside.
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = place.path().join("note");
+    fs::write(&file, "host\n").unwrap();
+    user.give(place.path());
+    let note = file.display();
     let script = format!(
         "cat {note}; echo more >> {note}; cat {note}; rm /etc/passwd; ls /etc/passwd 2>/dev/null || echo gone; echo new > /usr/bin/new; cat /usr/bin/new; \
-         cd /usr/bin; pwd -P; readlink /proc/self/cwd; id -u; stat -c %i /usr/bin/new | tail -c 3 > /dev/null"
+         cd /usr/bin; pwd -P; readlink /proc/self/cwd; id -u; ls -A /tmp | wc -l; echo kept > /tmp/x; \
+         for opened in /dev/null /proc/cpuinfo /etc/group /usr/bin/new; do test $(stat -c %d:%i $opened) = $(stat -c %d:%i - < $opened); done"
     );
     let arguments = ["x", "--new", "--fast", INTERPOSER, "--root", "/", "--", "sh", "-ec", &script];
-    assert_eq!(text(&mut user.fork(&arguments)), "host\nhost\nmore\ngone\nnew\n/usr/bin\n/usr/bin\n0\n");
-    assert_eq!(user.sh("x", "cat /usr/bin/new; test ! -e /etc/passwd"), "new\n");
-    assert_eq!(fs::read_to_string(user.home.path().join("note")).unwrap(), "host\n");
+    assert_eq!(text(&mut user.fork(&arguments)), "host\nhost\nmore\ngone\nnew\n/usr/bin\n/usr/bin\n0\n0\n");
+    assert_eq!(user.sh("x", "cat /usr/bin/new; test ! -e /etc/passwd; ls -A /tmp | wc -l"), "new\n0\n");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "host\n");
     assert!(Path::new("/etc/passwd").exists() && !Path::new("/usr/bin/new").exists());
 }
 

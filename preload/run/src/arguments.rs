@@ -60,6 +60,10 @@ pub(crate) struct Arguments {
     #[arg(long = "bind", value_name = "SOURCE[:TARGET[:ro]]", requires = "root", value_parser = place)]
     pub(crate) places: Vec<Place>,
 
+    /// With --root: show an empty directory there instead of the tree's; what is written there goes into --layer
+    #[arg(long = "empty", value_name = "DIR", requires = "root", value_parser = plain)]
+    pub(crate) emptied: Vec<PathBuf>,
+
     /// With --root: set a variable for the program that cvmfs-run does not see, such as HOME
     #[arg(long = "env", value_name = "NAME=VALUE", requires = "root", value_parser = variable)]
     pub(crate) variables: Vec<(OsString, OsString)>,
@@ -192,13 +196,20 @@ fn place(text: &str) -> Result<Place, String> {
         None => (text.strip_suffix(":rw").unwrap_or(text), false),
     };
     let (source, target) = paths.split_once(':').unwrap_or((paths, paths));
-    let target = target.strip_suffix('/').unwrap_or(target);
-    let plain = |path: &str| path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
-    if !source.starts_with('/') || !target.starts_with('/') || !plain(target) {
-        return Err("it is SOURCE, SOURCE:TARGET or SOURCE:TARGET:ro, both absolute, and a plain target that is not /"
-            .to_owned());
+    match plain(target) {
+        Ok(target) if source.starts_with('/') => Ok(Place { source: source.into(), target, read_only }),
+        _ => Err("it is SOURCE, SOURCE:TARGET or SOURCE:TARGET:ro, both absolute, and a plain target that is not /"
+            .to_owned()),
     }
-    Ok(Place { source: source.into(), target: target.into(), read_only })
+}
+
+fn plain(path: &str) -> Result<PathBuf, String> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let is_plain = path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
+    if !path.starts_with('/') || !is_plain {
+        return Err("it is an absolute path without '.', '..' and double slashes, and not /".to_owned());
+    }
+    Ok(path.into())
 }
 
 /// Writes `cvmfs-run.1` and the completions for bash, fish and zsh.

@@ -13,7 +13,7 @@ use cvmfs_helper::{
 use cvmfs_pac::PacEngine;
 use cvmfs_view::View;
 use libcvmfs::client::{Client, ClientSettings};
-use libcvmfs::config::table::AUTO_UPDATE;
+use libcvmfs::config::table::{AUTO_UPDATE, CHECK_PERMISSIONS};
 use libcvmfs::config::{Loader, Sources};
 use libcvmfs::demo;
 use libcvmfs::repository::SharedPacEvaluator;
@@ -132,6 +132,7 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
         tree: tree.to_owned(),
         layers: arguments.layers.clone(),
         places: arguments.places.clone(),
+        emptied: arguments.emptied.clone(),
     });
     let wanted = Wanted { cookie, publisher, record, root: plan.as_ref() };
     let mut environment = environment.unwrap_or_default();
@@ -257,6 +258,10 @@ fn stay(endpoint: &Endpoint, program: &Path) -> anyhow::Result<(UnixStream, Path
 /// The parameters of the command line, as variables for the helper and the program.
 fn parameters(arguments: &Arguments) -> anyhow::Result<Vec<(String, String)>> {
     let mut options = Vec::new();
+    if arguments.root.is_some() {
+        // Inside, the caller is root, who may read everything.
+        options.push((CHECK_PERMISSIONS.name.to_owned(), "no".to_owned()));
+    }
     if arguments.demo {
         let base = Loader::new(Sources::system(arguments.options.clone())).common()?.cache_base()?;
         let demo = demo::unpack(&base.join("demo")).context("unpacking the demo repository")?;

@@ -11,7 +11,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is made under a new name.
 #[derive(Debug, Clone)]
@@ -174,14 +174,6 @@ impl Union {
         let _writing = self.writing.lock();
         self.fill_locked(above)?;
         Ok(rustix::fs::linkat(CWD, real, CWD, self.upper(to), flags)?)
-    }
-
-    /// The real name of the directory at `path` in the topmost layer, in which a file without a name can be made.
-    ///
-    /// # Errors
-    /// As [`Union::fill`].
-    pub fn directory_for_unnamed(&self, path: &[u8]) -> Result<PathBuf, Refusal> {
-        self.fill(path)
     }
 
     /// Notes that a name is gone if it lies below.

@@ -4,12 +4,15 @@
 //! were taken away, without asking whoever has what lies below.
 
 use crate::change::Making;
-use crate::{Layer, Union, joined};
+use crate::ownership::Ownership;
+use crate::{Layer, Union, joined, split};
 use cvmfs_view::{Errno, Refusal};
+use libcvmfs::patience;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// The file with the names of places, each with a null byte behind it.
@@ -22,6 +25,31 @@ impl Union {
     /// As [`Union::make`].
     pub fn make_place(&self, path: &[u8], making: &Making<'_>) -> Result<(), Refusal> {
         self.make(path, making)?;
+        self.note_place(path)
+    }
+
+    /// Puts an empty directory of the layer in the place of a directory that lies below, of which nothing is seen then.
+    /// What is there and no such directory stays as it is.
+    ///
+    /// # Errors
+    /// As [`Union::find`], or why it cannot be made.
+    pub fn cover(&self, path: &[u8]) -> Result<(), Refusal> {
+        let (above, _) = split(path).ok_or(Errno(libc::EBUSY))?;
+        patience::wait()?;
+        let _writing = self.writing.lock();
+        self.fill_locked(above)?;
+        let entry = self.find(path)?;
+        if entry.is_written() || !entry.is_directory() {
+            return Ok(());
+        }
+        let unfinished = self.unfinished()?;
+        DirBuilder::new().mode(0o700).create(&unfinished)?;
+        Ownership::told(entry.stat()).give(&unfinished, true)?;
+        fs::rename(&unfinished, self.upper(path))?;
+        self.note_place(path)
+    }
+
+    fn note_place(&self, path: &[u8]) -> Result<(), Refusal> {
         let mut places = File::options().create(true).append(true).open(self.top()?.directory.join(PLACES))?;
         Ok(places.write_all(&[path.strip_prefix(b"/").unwrap_or(path), b"\0"].concat())?)
     }

@@ -36,8 +36,10 @@ mod tests;
 pub use lookup::Entry;
 
 use cvmfs_view::Errno;
+use cvmfs_view::placeholder::Placeholder;
 use libcvmfs::namespace::Node;
 use parking_lot::Mutex;
+use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -75,7 +77,9 @@ pub struct Union {
     /// Makes names of unfinished things ours alone.
     random: u64,
     /// The file that stubs of files are names of.
-    placeholder: Mutex<Option<File>>,
+    placeholder: Placeholder,
+    /// As long as this is open, nobody else takes what is not finished for what was left over.
+    _unfinished: Option<File>,
 }
 
 /// The directory of a layer.
@@ -128,6 +132,23 @@ impl Layer {
         fs::rename(unfinished, self.directory.join(SNAPSHOT))
     }
 
+    /// Deletes what was never finished, if nobody else is using the layer. As long as what it gives is open, nobody else
+    /// does so.
+    fn tidy(&self) -> io::Result<Option<File>> {
+        let unfinished = match File::open(self.work()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        if flock(&unfinished, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            for entry in fs::read_dir(self.work())? {
+                raise::discard(&entry?.path())?;
+            }
+        }
+        // A file system without locks keeps what is left over.
+        let _ = flock(&unfinished, FlockOperation::NonBlockingLockShared);
+        Ok(Some(unfinished))
+    }
+
     /// Its files.
     pub fn files(&self) -> PathBuf {
         self.directory.join("fs")
@@ -160,6 +181,7 @@ impl Union {
                 None => 0,
             },
         };
+        let unfinished = layers.first().map(Layer::tidy).transpose()?.flatten();
         Ok(Union {
             layers,
             base,
@@ -167,7 +189,8 @@ impl Union {
             writing: Mutex::new(()),
             serial: AtomicU32::new(0),
             random: fastrand::u64(..),
-            placeholder: Mutex::new(None),
+            placeholder: Placeholder::new(),
+            _unfinished: unfinished,
         })
     }
 
@@ -195,12 +218,7 @@ impl Union {
     }
 
     /// The name that a path inside has, or would have, in the topmost layer.
-    pub fn real(&self, path: &[u8]) -> PathBuf {
-        self.upper(path)
-    }
-
-    /// The name in the topmost layer of a path inside.
-    pub(crate) fn upper(&self, path: &[u8]) -> PathBuf {
+    pub fn upper(&self, path: &[u8]) -> PathBuf {
         self.layers.first().map(|layer| joined(&layer.files(), path)).unwrap_or_default()
     }
 

@@ -212,7 +212,7 @@ impl Union {
         match self.source(entry, path) {
             Source::Node(node) => {
                 for item in node.list()?.iter() {
-                    listed.push(Listed { name: item.name.to_vec(), kind: number(item.kind) });
+                    listed.push(Listed { name: item.name.to_vec(), kind: item.kind.mode_bits() });
                 }
             }
             Source::File(real) => {
@@ -226,13 +226,10 @@ impl Union {
         Ok(listed)
     }
 
-    /// Makes what the kernel tells of an open file, reached through the kernel's link `link`, what is told inside;
-    /// `name` is its real name.
+    /// Makes what the kernel tells of an open file of the union, reached through the kernel's link `link`, what is told
+    /// inside; `name` is its real name.
     pub fn present_open(&self, link: &Path, name: &[u8], stat: &mut libc::stat) {
-        let in_layer = self.inside_layers(name).is_some();
-        if in_layer || self.inside_base(name).is_some() {
-            self.present(link, true, in_layer, stat);
-        }
+        self.present(link, true, self.inside_layers(name).is_some(), stat);
     }
 
     /// Makes what the kernel tells of a file of the host what is told inside: the caller is root.
@@ -244,8 +241,9 @@ impl Union {
         ownership::present(file, follow, in_layer, stat);
         if in_layer {
             stat.st_ino |= OURS;
+            // What is not in a layer may be on several file systems, whose numbers are told apart by their devices.
+            stat.st_dev = self.device;
         }
-        stat.st_dev = self.device;
     }
 }
 
@@ -280,18 +278,6 @@ pub(crate) fn status(path: &Path) -> Result<Option<libc::stat>, Errno> {
 pub(crate) fn device_of(path: &Path) -> io::Result<u64> {
     let stat = cvmfs_view::stat::of_path(path, true).map_err(|Errno(errno)| io::Error::from_raw_os_error(errno))?;
     Ok(stat.st_dev)
-}
-
-fn number(kind: FileKind) -> u32 {
-    match kind {
-        FileKind::Regular => libc::S_IFREG,
-        FileKind::Directory => libc::S_IFDIR,
-        FileKind::Symlink => libc::S_IFLNK,
-        FileKind::Fifo => libc::S_IFIFO,
-        FileKind::Socket => libc::S_IFSOCK,
-        FileKind::CharacterDevice => libc::S_IFCHR,
-        FileKind::BlockDevice => libc::S_IFBLK,
-    }
 }
 
 fn kind_of(found: fs::FileType) -> u32 {

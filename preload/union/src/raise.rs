@@ -3,22 +3,19 @@
 use crate::lookup::{Entry, Listed, STUB_TIME, Source};
 use crate::ownership::{ATTRIBUTE, Ownership};
 use crate::{Union, child_path, joined, split};
+use cvmfs_view::placeholder::link_open_file;
 use cvmfs_view::{Errno, Refusal};
 use libcvmfs::patience;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 /// Permission bits of a stub.
 pub(crate) const NO_BITS: u32 = 0o000;
-
-/// Names that one placeholder gets before the next is made; file systems allow some 65000.
-const LINKS: u64 = 30_000;
 
 impl Union {
     /// Makes the directory at `path` one of the topmost layer, with a name for everything in it, and tells its real
@@ -65,7 +62,7 @@ impl Union {
             Ok(())
         });
         if filled.is_err() {
-            let _ = fs::remove_dir_all(&unfinished);
+            let _ = discard(&unfinished);
         }
         filled
     }
@@ -84,29 +81,12 @@ impl Union {
                 }
                 libc::S_IFIFO => rustix::fs::mknodat(CWD, &stub, FileType::Fifo, Mode::empty(), 0)?,
                 libc::S_IFSOCK => rustix::fs::mknodat(CWD, &stub, FileType::Socket, Mode::empty(), 0)?,
-                _ => self.place_stub(&stub)?,
+                _ => self.placeholder.name(|file| link_open_file(file, &stub), || self.new_placeholder())?,
             }
         }
         Ownership::told(entry.stat()).give(directory, true)?;
         keep_times(entry.stat(), directory)?;
         Ok(())
-    }
-
-    fn place_stub(&self, name: &Path) -> io::Result<()> {
-        let mut placeholder = self.placeholder.lock();
-        for _ in 0..2 {
-            let file = match &*placeholder {
-                Some(file) if file.metadata()?.nlink() < LINKS => file,
-                _ => placeholder.insert(self.new_placeholder()?),
-            };
-            let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-            match rustix::fs::linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW) {
-                // Used up, or its last name is gone.
-                Err(rustix::io::Errno::MLINK | rustix::io::Errno::NOENT) => *placeholder = None,
-                made => return Ok(made?),
-            }
-        }
-        Err(io::Error::from_raw_os_error(libc::EMLINK))
     }
 
     fn new_placeholder(&self) -> io::Result<File> {
@@ -191,6 +171,19 @@ impl Union {
         }
         Ok(())
     }
+}
+
+/// Deletes something unfinished: a file, or a directory in which there are stubs only.
+pub(crate) fn discard(unfinished: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(unfinished)?.is_dir() {
+        return fs::remove_file(unfinished);
+    }
+    fs::set_permissions(unfinished, fs::Permissions::from_mode(0o700))?;
+    for stub in fs::read_dir(unfinished)? {
+        let stub = stub?;
+        if stub.file_type()?.is_dir() { fs::remove_dir(stub.path()) } else { fs::remove_file(stub.path()) }?;
+    }
+    fs::remove_dir(unfinished)
 }
 
 /// Names and values of extended attributes.

@@ -340,3 +340,37 @@ fn names_of_any_bytes_are_kept() {
     let listed = pair.union.list(&entry, b"/usr").unwrap();
     assert!(listed.iter().any(|listed| OsStr::from_bytes(&listed.name).as_bytes() == b"\xff\n "));
 }
+
+#[test]
+fn a_covered_directory_is_empty_and_nothing_is_gone() {
+    let pair = Pair::new();
+    pair.union.cover(b"/usr").unwrap();
+    let covered = pair.union.find(b"/usr").unwrap();
+    assert!(covered.is_written() && pair.union.list(&covered, b"/usr").unwrap().is_empty());
+    assert!(matches!(pair.union.find(b"/usr/lib"), Err(Refusal::Error(Errno(libc::ENOENT)))));
+    pair.union.create(b"/usr/mine", OFlags::WRONLY, 0o644).unwrap();
+    pair.union.cover(b"/usr").unwrap();
+    assert!(pair.union.find(b"/usr/mine").is_ok(), "once is enough");
+    assert!(pair.layers[0].gone_paths().unwrap().is_empty());
+    assert_eq!(pair.layers[0].places().unwrap(), [Path::new("usr")]);
+}
+
+#[test]
+fn what_was_never_finished_goes_when_nobody_uses_the_layer() {
+    let pair = Pair::new();
+    let work = pair.layers[0].files().with_file_name("work");
+    let (half, directory) = (work.join("new-0000-1"), work.join("new-0000-2"));
+    let leave = || {
+        fs::write(&half, "half").unwrap();
+        fs::create_dir_all(directory.join("stub")).unwrap();
+        fs::set_permissions(directory.join("stub"), fs::Permissions::from_mode(0o000)).unwrap();
+    };
+    leave();
+    drop(open(pair.place.path(), &pair.layers));
+    assert!(half.exists() && directory.exists(), "they may be the other's");
+    let Pair { place, layers, union, .. } = pair;
+    drop(union);
+    let union = open(place.path(), &layers);
+    assert!(!half.exists() && !directory.exists());
+    union.create(b"/etc/mine", OFlags::WRONLY, 0o644).unwrap();
+}

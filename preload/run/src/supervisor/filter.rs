@@ -119,7 +119,9 @@ pub(super) fn install(purpose: Purpose) -> io::Result<OwnedFd> {
         listener | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
         listener,
     ];
-    let fd = install_one(purpose, libc::SECCOMP_RET_USER_NOTIF, &wanted)?;
+    // A call that a signal interrupts while it is answered is made once more; what changes something must not be.
+    let known = if purpose.rooted { &wanted[..1] } else { &wanted };
+    let fd = install_one(purpose, libc::SECCOMP_RET_USER_NOTIF, known)?;
     // SAFETY: a new descriptor that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

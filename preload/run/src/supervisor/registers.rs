@@ -52,6 +52,12 @@ mod x86_64 {
             [now.rdi, now.rsi, now.rdx, now.r10, now.r8, now.r9]
         }
 
+        /// Whether both are from before one and the same call of a thread.
+        pub(in super::super) fn is_same_call(&self, other: &Registers) -> bool {
+            let place = |registers: &Registers| (registers.0.rip, registers.0.rsp);
+            place(self) == place(other) && self.number() == other.number() && self.arguments() == other.arguments()
+        }
+
         fn with_arguments(&self, arguments: [u64; 6]) -> libc::user_regs_struct {
             let mut next = self.0;
             let [a, b, c, d, e, f] = arguments;
@@ -167,6 +173,12 @@ mod aarch64 {
         pub(in super::super) fn arguments(&self) -> [u64; 6] {
             let [a, b, c, d, e, f, ..] = self.general.regs;
             [a, b, c, d, e, f]
+        }
+
+        /// Whether both are from before one and the same call of a thread.
+        pub(in super::super) fn is_same_call(&self, other: &Registers) -> bool {
+            let place = |registers: &Registers| (registers.general.pc, registers.general.sp);
+            place(self) == place(other) && self.number() == other.number() && self.arguments() == other.arguments()
         }
 
         /// The thread, which is before a call, makes this one instead.

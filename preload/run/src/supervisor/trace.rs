@@ -215,6 +215,11 @@ impl Tracer {
     fn ask(&self, tid: u32) -> Option<Notification> {
         // Killed meanwhile: its end will be told.
         let registers = Registers::read(tid).ok()?;
+        let kept = self.family.lock().take_kept(tid, &registers);
+        if let Some((rerun, held)) = kept {
+            self.make_or_fail(tid, registers, rerun, held);
+            return None;
+        }
         let id = self.family.lock().asks(tid, registers);
         self.waiting.lock().insert(id, tid);
         Some(Notification::of(id, tid, registers.number(), registers.arguments()))
@@ -239,14 +244,18 @@ impl Tracer {
                 Err(error) => return fails(&error),
             },
         };
-        if let Err(Errno(errno)) = self.make(tid, registers, &rerun, held) {
+        self.make_or_fail(tid, registers, rerun, held);
+    }
+
+    fn make_or_fail(&self, tid: u32, registers: Registers, rerun: Rerun, held: Option<OwnedFd>) {
+        if let Err(Errno(errno)) = self.make(tid, registers, rerun, held) {
             self.family.lock().end_call(tid);
             skip(tid, &registers, -i64::from(errno));
         }
     }
 
     /// Makes the thread, which is before a call, make another one instead. `held` is open until that has ended.
-    fn make(&self, tid: u32, registers: Registers, rerun: &Rerun, held: Option<OwnedFd>) -> Result<(), Errno> {
+    fn make(&self, tid: u32, registers: Registers, rerun: Rerun, held: Option<OwnedFd>) -> Result<(), Errno> {
         let length = rerun.layout(0).0.len() as u64;
         let mut family = self.family.lock();
         let room = match length {
@@ -254,9 +263,9 @@ impl Tracer {
             length => match family.take_room(tid, length) {
                 Some(room) => Some(room),
                 None => {
-                    // It maps some, and then makes its own call again, for which we find an answer again.
+                    // It maps some, and then makes its own call again, for which this answer is kept.
                     let size = length.next_multiple_of(ROOM);
-                    family.set(tid, State::Mapping { registers, size });
+                    family.set(tid, State::Mapping { registers, size, answer: (rerun, held) });
                     let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
                     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
                     let map = registers.entering(libc::SYS_mmap, [0, size, protection, flags, u64::MAX, 0]);
@@ -276,12 +285,13 @@ impl Tracer {
     fn call_ended(&self, tid: u32) {
         let mut family = self.family.lock();
         match family.end_call(tid) {
-            State::Mapping { registers, size } => {
+            State::Mapping { registers, size, answer } => {
                 let address = Registers::read(tid).map(|registers| registers.result()).unwrap_or(-1);
                 let next = if (-4095..0).contains(&address) {
                     registers.ending(-i64::from(libc::ENOMEM))
                 } else {
                     family.add_room(tid, Room { address: address as u64, size });
+                    family.keep(tid, registers, answer);
                     registers.again()
                 };
                 let _ = next.write(tid);

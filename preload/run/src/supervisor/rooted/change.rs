@@ -250,7 +250,7 @@ impl Inside<'_> {
                         return Ok(Answer::Resume);
                     }
                     let mut told = cvmfs_view::stat::of_path(&link, true)?;
-                    self.rooted.union.present_open(&link, &name, &mut told);
+                    self.rooted.present_open(&link, &name, &mut told);
                     return self.apply(&link, &told, how);
                 }
                 // Of the host.

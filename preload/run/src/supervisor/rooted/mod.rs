@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) layers: Vec<PathBuf>,
     /// Places of the host that are seen inside.
     pub(crate) places: Vec<Place>,
+    /// Directories of which nothing in the tree is seen.
+    pub(crate) emptied: Vec<PathBuf>,
 }
 
 /// A file or directory of the host that is seen inside.
@@ -113,16 +115,16 @@ impl Rooted {
         let mount_dir = namespace.mount_dir().to_vec();
         let rooted = Rooted { union, places, tree, view: view.prefix().to_vec(), mount_dir };
         rooted.make_places().context("making places for what the host shows")?;
+        for directory in &plan.emptied {
+            let covered = rooted.union.cover(directory.as_os_str().as_bytes()).map_err(refused);
+            covered.with_context(|| format!("making {} an empty directory", directory.display()))?;
+        }
         Ok(rooted)
     }
 
     /// Places that the tree lacks are made in the layer, and the root directory, in which the program starts, is one
     /// of the layer's.
     fn make_places(&self) -> anyhow::Result<()> {
-        let refused = |refusal: Refusal| match refusal {
-            Refusal::Error(Errno(errno)) => std::io::Error::from_raw_os_error(errno),
-            Refusal::WouldWait => std::io::Error::from_raw_os_error(libc::EAGAIN),
-        };
         self.union.fill(b"/").map_err(refused)?;
         let directories = self.places.iter().map(|mounted| {
             let is_directory = std::fs::metadata(OsStr::from_bytes(&mounted.real)).is_ok_and(|found| found.is_dir());
@@ -166,7 +168,7 @@ impl Rooted {
 
     /// The real directory in which the program starts.
     pub(super) fn directory(&self) -> PathBuf {
-        self.union.real(b"/")
+        self.union.upper(b"/")
     }
 
     /// The path inside of the real name of something that is open; `None` if it is not inside.
@@ -200,10 +202,25 @@ impl Rooted {
             || self.union.inside_base(name).is_some() && self.place_of(name).is_none()
     }
 
+    /// Makes what the kernel tells of an open file, reached through the kernel's link `link`, what is told inside;
+    /// `name` is its real name.
+    pub(super) fn present_open(&self, link: &Path, name: &[u8], stat: &mut libc::stat) {
+        if self.is_of_union(name) {
+            self.union.present_open(link, name, stat);
+        }
+    }
+
     /// The path inside of something in the tree, if that is in a repository.
     pub(super) fn inside_tree(&self, path: &[u8]) -> Option<Vec<u8>> {
         below(self.tree.as_deref()?, path).map(<[u8]>::to_vec)
     }
+}
+
+fn refused(refusal: Refusal) -> std::io::Error {
+    std::io::Error::from_raw_os_error(match refusal {
+        Refusal::Error(Errno(errno)) => errno,
+        Refusal::WouldWait => libc::EAGAIN,
+    })
 }
 
 /// The directory of a repository over which the layers lie. It stays at the snapshot over which the first of them was

@@ -9,6 +9,12 @@ use cvmfs_union::child_path;
 use cvmfs_view::{Errno, Refusal, verdict};
 use libc::c_int;
 use libcvmfs::namespace::LastLink;
+use rustix::fs::{CWD, Mode, OFlags};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// How often a name is looked for that others make and remove at the same time.
+const MOST_LOOKS: u32 = 64;
 
 impl Inside<'_> {
     /// `None`: it only reads, as all programs may.
@@ -16,19 +22,35 @@ impl Inside<'_> {
         let has = |flag: c_int| flags & flag == flag;
         let unnamed = has(libc::O_TMPFILE);
         let makes = verdict::creates(flags) && !unnamed;
-        if !makes && !verdict::writes(flags) || makes && has(libc::O_DIRECTORY) {
+        if makes && has(libc::O_DIRECTORY) {
+            // As since Linux 6.4; those before it make a file.
+            return Err(Errno(libc::EINVAL).into());
+        }
+        if !makes && !verdict::writes(flags) {
             return Ok(None);
         }
         let exclusive = makes && has(libc::O_EXCL);
         let last = if has(libc::O_NOFOLLOW) || exclusive { LastLink::Keep } else { LastLink::Follow };
         let path = self.task.memory.path(at.path)?;
-        match self.walk(at.dir, &path, last)? {
-            Walked::Native => Ok(Some(Answer::Resume)),
-            Walked::Missing { .. } if !makes => Err(Errno(libc::ENOENT).into()),
-            Walked::Missing { slash: true, .. } => Err(Errno(libc::EISDIR).into()),
-            Walked::Missing { directory, name, .. } => self.create(at, directory, &name, flags, mode).map(Some),
-            Walked::Found(_) if exclusive => Err(Errno(libc::EEXIST).into()),
-            Walked::Found(found) => self.open_found(at, found, flags, mode, last).map(Some),
+        let mut looks = 1;
+        loop {
+            let opened = match self.walk(at.dir, &path, last)? {
+                Walked::Native => Ok(Answer::Resume),
+                Walked::Missing { .. } if !makes => Err(Errno(libc::ENOENT).into()),
+                Walked::Missing { slash: true, .. } => Err(Errno(libc::EISDIR).into()),
+                Walked::Missing { directory, name, .. } => self.create(at, directory, &name, flags, mode),
+                Walked::Found(_) if exclusive => Err(Errno(libc::EEXIST).into()),
+                Walked::Found(found) => self.open_found(at, found, flags, mode, last),
+            };
+            match opened {
+                // Somebody else has made or removed it since.
+                Err(Refusal::Error(Errno(libc::EEXIST | libc::ENOENT)))
+                    if makes && !exclusive && looks < MOST_LOOKS =>
+                {
+                    looks += 1;
+                }
+                opened => return opened.map(Some),
+            }
         }
     }
 
@@ -56,14 +78,7 @@ impl Inside<'_> {
             Spot::Union(_) => {
                 let bits = mode & 0o7777 & !self.task.umask();
                 let path = child_path(&directory.path, name);
-                match self.rooted.union.create(&path, open_flags(flags), bits) {
-                    // Somebody else was faster.
-                    Err(Refusal::Error(Errno(libc::EEXIST))) if flags & libc::O_EXCL == 0 => {
-                        Err(Errno(libc::EAGAIN).into())
-                    }
-                    Err(refusal) => Err(refusal),
-                    Ok(file) => Ok(Answer::Descriptor { file, close_on_exec: flags & libc::O_CLOEXEC != 0 }),
-                }
+                Ok(descriptor(self.rooted.union.create(&path, open_flags(flags), bits)?, flags))
             }
         }
     }
@@ -86,8 +101,10 @@ impl Inside<'_> {
         };
         if unnamed {
             let directory = self.rooted.union.fill(&found.path)?;
+            let file = open_real(&directory, flags)?;
             let bits = mode & 0o777 & !self.task.umask() | 0o600;
-            return Ok(Answer::Open { path: directory, flags, mode: bits });
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
+            return Ok(descriptor(file, flags));
         }
         if is_directory {
             return Err(Errno(libc::EISDIR).into());
@@ -97,11 +114,21 @@ impl Inside<'_> {
         }
         let real = self.rooted.union.raise(&found.path)?;
         if entry.is(libc::S_IFREG) {
-            return Ok(Answer::Open { path: real, flags: flags | libc::O_NOFOLLOW, mode: 0 });
+            return Ok(descriptor(open_real(&real, flags | libc::O_NOFOLLOW)?, flags));
         }
         use std::os::unix::ffi::OsStrExt as _;
         Ok(open_by_itself(at, real.as_os_str().as_bytes(), flags, 0, last, entry.is(libc::S_IFIFO)))
     }
+}
+
+/// Opens a real file or directory of the layer.
+fn open_real(real: &Path, flags: c_int) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::from_bits_retain(flags as u32) | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, real, flags, Mode::RUSR | Mode::WUSR)?)
+}
+
+fn descriptor(file: OwnedFd, flags: c_int) -> Answer {
+    Answer::Descriptor { file, close_on_exec: flags & libc::O_CLOEXEC != 0 }
 }
 
 /// Whether a read-only mount refuses to have this written to: not a device or a pipe.

@@ -1,6 +1,6 @@
 //! Telling what is inside a root of its own.
 
-use super::walk::{Found, Spot, Walked};
+use super::walk::{Found, Spot, Walked, is_kernel_link};
 use super::{Inside, real_path};
 use crate::supervisor::calls::{At, Buffer, Object};
 use crate::supervisor::locate::last_link;
@@ -76,8 +76,10 @@ impl Inside<'_> {
             Subject::Found(Found { spot: Spot::Host { real, mut stat, .. }, .. }) => {
                 self.rooted.union.present_of_host(&mut stat);
                 // Who opens a file of a layer by the kernel's link should be told the same as by its name.
-                if let Ok(name) = std::fs::read_link(real_path(&real)).map(|name| name.into_os_string().into_vec()) {
-                    self.rooted.union.present_open(real_path(&real), &name, &mut stat);
+                if is_kernel_link(&real)
+                    && let Ok(name) = std::fs::read_link(real_path(&real)).map(|name| name.into_os_string().into_vec())
+                {
+                    self.rooted.present_open(real_path(&real), &name, &mut stat);
                 }
                 put(&stat)
             }
@@ -91,7 +93,7 @@ impl Inside<'_> {
                 }
                 let mut found = stat::of_path(&link, true)?;
                 self.rooted.union.present_of_host(&mut found);
-                self.rooted.union.present_open(&link, &name, &mut found);
+                self.rooted.present_open(&link, &name, &mut found);
                 put(&found)
             }
         }

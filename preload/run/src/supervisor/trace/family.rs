@@ -1,6 +1,7 @@
 //! The threads that are traced: whose memory they share, and what each is in the middle of.
 
 use super::super::registers::Registers;
+use super::super::rerun::Rerun;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -22,8 +23,8 @@ pub(super) enum State {
     Running,
     /// A call that waits for an answer.
     Asking { registers: Registers },
-    /// Mapping memory, in the place of its own call.
-    Mapping { registers: Registers, size: u64 },
+    /// Mapping memory for the strings of an answer, in the place of its own call.
+    Mapping { registers: Registers, size: u64, answer: Made },
     /// A call of ours in the place of its own.
     Calling {
         registers: Registers,
@@ -34,14 +35,20 @@ pub(super) enum State {
     },
 }
 
+/// A call that is to be made, and what is open until that has ended.
+pub(super) type Made = (Rerun, Option<OwnedFd>);
+
 struct Member {
     space: Space,
     state: State,
+    /// The answer to a call that the thread makes once more, now that there is room for it. To find out twice would be
+    /// to do twice what the call does.
+    kept: Option<(Registers, Made)>,
 }
 
 impl Member {
     fn new(space: Space) -> Member {
-        Member { space, state: State::Running }
+        Member { space, state: State::Running, kept: None }
     }
 
     /// It does nothing of ours any more: its room is free for others that share its memory.
@@ -129,6 +136,22 @@ impl Family {
             State::Asking { registers } => Some(registers),
             _ => None,
         }
+    }
+
+    /// Keeps the answer to the call that the thread is going to make once more.
+    pub(super) fn keep(&mut self, tid: u32, registers: Registers, answer: Made) {
+        if let Some(member) = self.members.get_mut(&tid) {
+            member.kept = Some((registers, answer));
+        }
+    }
+
+    /// The answer that was kept for this call of the thread, which waits for it now.
+    pub(super) fn take_kept(&mut self, tid: u32, registers: &Registers) -> Option<Made> {
+        let member = self.members.get_mut(&tid)?;
+        // Between them a handler of a signal may make other calls.
+        let (_, answer) = member.kept.take_if(|(before, _)| before.is_same_call(registers))?;
+        member.state = State::Asking { registers: *registers };
+        Some(answer)
     }
 
     /// What a thread begins to do.
