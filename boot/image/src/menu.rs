@@ -30,7 +30,8 @@ pub(crate) fn entries(line: &str, tags: &[String]) -> Vec<Entry> {
 pub(crate) fn isolinux(entries: &[Entry], seconds: u32) -> String {
     let mut text = format!(
         "serial 0 115200\ndefault entry0\nprompt 0\ntimeout {}\nui menu.c32\nmenu title uCernVM\nmenu tabmsg Press [Tab] to edit options\n",
-        seconds * 10
+        // 0 would wait for ever.
+        seconds.saturating_mul(10).max(1)
     );
     for (number, entry) in entries.iter().enumerate() {
         text.push_str(&format!(
@@ -87,6 +88,7 @@ mod tests {
         );
         let text = isolinux(&entries, 2);
         assert!(text.contains("timeout 20\n") && text.contains("label entry3\n  menu label Snapshot v1\n"));
+        assert!(isolinux(&[], 0).contains("timeout 1\n"), "0 would wait for ever");
     }
 
     #[test]
