@@ -12,7 +12,7 @@ use rustix::mount::{MountFlags, mount, mount_bind};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use ucernvm_context::opennebula::Context as OpenNebula;
 use ucernvm_context::{CommandLine, Interface, Section, Settings, UserData};
 use ucernvm_update::contract::{self, OURS, Verdict};
@@ -59,6 +59,8 @@ pub(crate) struct Boot {
     built: u64,
     line: CommandLine,
     settings: Settings,
+    /// Names of disks and partitions when they were looked at.
+    present: Vec<String>,
     disks: Vec<Disk>,
     told: Option<OpenNebula>,
     network: Option<Network>,
@@ -123,6 +125,7 @@ impl Boot {
             release,
             built,
             line,
+            present: Vec::new(),
             disks: Vec::new(),
             told: None,
             network: None,
@@ -174,17 +177,34 @@ fn load_modules(boot: &mut Boot) -> Result<()> {
     Ok(())
 }
 
-/// Drivers find their disks a moment after they were loaded. No disk at all is possible, too.
+/// Drivers find their disks a moment after they were loaded, one after the other. No disk at all is possible, too.
 fn look_at_disks(boot: &mut Boot) -> Result<()> {
-    for _ in 0..10 {
-        boot.disks = disks::scan();
-        if !boot.disks.is_empty() {
+    const QUIET: Duration = Duration::from_secs(1);
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let (begun, mut changed) = (Instant::now(), Instant::now());
+    loop {
+        if scan_again(boot) {
+            changed = Instant::now();
+        }
+        let is_known = matches!(plan::plan(&boot.disks, boot.settings.scratch_device.as_deref()), Ok(Plan::Use(_)));
+        if is_known || changed.elapsed() >= QUIET || begun.elapsed() >= PATIENCE {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(50));
     }
     boot.told = contextualize::told_network(&boot.disks);
     Ok(())
+}
+
+/// Looks at all disks if there are others than before.
+fn scan_again(boot: &mut Boot) -> bool {
+    let names = disks::present();
+    let is_new = names != boot.present;
+    if is_new {
+        boot.disks = disks::scan();
+        boot.present = names;
+    }
+    is_new
 }
 
 /// Without a network a machine may still boot from what is in its cache; later steps notice.
@@ -274,6 +294,8 @@ fn make_scratch(boot: &mut Boot) -> Result<()> {
     if boot.mounted {
         return Ok(());
     }
+    // One may have come late, with a scratch on it.
+    scan_again(boot);
     let mut plan = plan::plan(&boot.disks, boot.settings.scratch_device.as_deref())
         .map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
     if let Plan::Partition(disk) = &plan {
@@ -290,9 +312,13 @@ fn make_scratch(boot: &mut Boot) -> Result<()> {
     mount_scratch(boot, plan)
 }
 
+/// That there is none is believed when all else has worked.
 fn keep_context(boot: &mut Boot) -> Result<()> {
     let kept = Kept::on(Path::new(SCRATCH));
-    if kept.exists() { Ok(()) } else { kept.keep(boot.context.as_ref(), boot.section.as_ref()) }
+    match &boot.context {
+        Some(data) if !kept.exists() => kept.keep(Some(data), boot.section.as_ref()),
+        _ => Ok(()),
+    }
 }
 
 /// What is on the scratch may be of another loader.
@@ -390,6 +416,10 @@ fn fetch_core_files(boot: &mut Boot) -> Result<()> {
 }
 
 fn write_pin(boot: &mut Boot) -> Result<()> {
+    let kept = Kept::on(Path::new(SCRATCH));
+    if boot.network.is_some() && !kept.exists() {
+        kept.keep(None, None)?;
+    }
     match &boot.snapshot {
         Some(snapshot) if snapshot.fresh => {
             let pin = Pin { root_hash: boot.root_hash.clone(), tag: snapshot.tag.clone() };

@@ -11,6 +11,13 @@ use std::path::{Path, PathBuf};
 /// Names of devices that are no disks of the machine.
 const PASSED_OVER: [&str; 7] = ["loop", "ram", "zram", "fd", "dm-", "md", "nbd"];
 
+/// Names of all disks and partitions that the kernel knows now.
+pub(crate) fn present() -> Vec<String> {
+    let mut names = names("/sys/class/block");
+    names.sort();
+    names
+}
+
 /// All disks, by name.
 pub(crate) fn scan() -> Vec<Disk> {
     let mut disks: Vec<Disk> = names("/sys/block")
