@@ -275,12 +275,15 @@ fn nothing_is_written_any_more() {
     }
     let stage = stage();
     let user = stage.user();
-    let mount = user.mount_with(&["-v"], FQRN);
+    let list = user.path("opened.list");
+    let mount = user.mount_with(&["-v", "--record", list.to_str().unwrap()], FQRN);
     mount.read("warm").unwrap();
     let server = mount.server();
     assert!(!open_for_writing(server).is_empty(), "the log is written to");
     assert_eq!(text(&mut mount.ask("--drop-writable")), "nothing is written any more\n");
     assert_eq!(open_for_writing(server), Vec::<String>::new());
+    let opened = fs::read_to_string(list).unwrap();
+    assert!(opened.contains("/warm\n") && !opened.contains("/never"), "what was opened is listed: {opened}");
     let files = |directory: &Path| text(Command::new("find").arg(directory).args(["-xdev", "-printf", "%p %s %T@\\n"]));
     let before = files(user.home.path());
     assert_eq!(mount.read("warm").unwrap(), "warm\n");

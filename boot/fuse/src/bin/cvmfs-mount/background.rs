@@ -67,6 +67,9 @@ fn options(arguments: &Arguments) -> Result<Vec<OsString>> {
         };
         options.extend(["--log".into(), target]);
     }
+    if let Some(list) = &arguments.record {
+        options.extend(["--record".into(), std::path::absolute(list).context("--record")?.into_os_string()]);
+    }
     Ok(options)
 }
 
