@@ -42,6 +42,7 @@ EXAMPLES
     cernvm-fork list
     cernvm-fork commit work changes.tar
     cernvm-fork destroy work
+    cernvm-fork export-oci image.tar --os cernvm-prod.cern.ch/cvm4 --cvmfs=sft.cern.ch    for podman, docker, Kubernetes
 
 ENVIRONMENT
     XDG_STATE_HOME     instances live in its directory cernvm-fork (default: ~/.local/state)
@@ -76,12 +77,49 @@ pub(crate) enum Command {
         /// The archive; - is the standard output
         archive: PathBuf,
     },
+    /// Write a container image whose containers see an operating system and /cvmfs, without any privilege
+    ///
+    /// It has the programs of this project and nothing else; what a container runs is found in the repository. The same
+    /// programs and options make the same bytes.
+    #[command(name = "export-oci")]
+    Export(Export),
     /// Serve a repository to the kernel through the device that is the standard input
     #[command(name = "serve-repository", hide = true)]
     Serve(Served),
     /// Write manual pages or shell completions
     #[command(hide = true)]
     Generate(GenerateArgs),
+}
+
+/// What the image is to have.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A new directory, or an archive if it ends with .tar
+    pub(crate) image: PathBuf,
+
+    /// The operating system's tree
+    #[arg(long, value_name = "REPO[/PATH]")]
+    pub(crate) os: Os,
+
+    /// Show these repositories below /cvmfs
+    #[arg(long, value_name = "REPO", value_delimiter = ',', value_parser = repository)]
+    pub(crate) cvmfs: Vec<Fqrn>,
+
+    /// Set an official parameter; a variable of the container's environment with its name is another value
+    #[arg(short = 'o', value_name = "KEY=VALUE", value_parser = parameter)]
+    pub(crate) options: Vec<(String, String)>,
+
+    /// A public master key
+    #[arg(long = "key", value_name = "FILE")]
+    pub(crate) keys: Vec<PathBuf>,
+
+    /// Where cernvm-fork and cvmfs-run are, best as static programs; default: those that run now, with their libraries
+    #[arg(long, value_name = "DIR")]
+    pub(crate) programs: Option<PathBuf>,
+
+    /// The name that engines give the image
+    #[arg(long, value_name = "NAME", default_value = "localhost/cernvm:latest")]
+    pub(crate) tag: String,
 }
 
 /// What is served to the kernel.

@@ -8,6 +8,7 @@
 //! | [`console`] | working in an instance that runs |
 //! | [`cvmfs`] | how repositories come to be seen inside |
 //! | [`description`] | what is kept about an instance |
+//! | [`export`] | a container image in which instances are |
 //! | [`ids`] | who the users inside are outside |
 //! | [`interposed`] | instances without any namespace |
 //! | [`kept`] | options that are kept with an instance |
@@ -30,6 +31,7 @@ mod commit;
 mod console;
 mod cvmfs;
 mod description;
+mod export;
 mod ids;
 mod interposed;
 mod kept;
@@ -89,6 +91,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Some(Command::List { json }) => print(json, list::run),
         Some(Command::Destroy { names }) => destroy(&names),
         Some(Command::Commit { name, archive }) => commit::run(&name, &archive),
+        Some(Command::Export(what)) => export::run(&what),
         Some(Command::Serve(what)) => served::run(&what).map(|()| 0),
         Some(Command::Generate(what)) => cvmfs_command::generate::run(&what, Arguments::command()).map(|()| 0),
         None => match arguments.start.name.as_slice() {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// The longest name: as long as a host name may be.
 const LONGEST: usize = 63;
 /// Words that the command line has for itself.
-const RESERVED: [&str; 6] = ["commit", "destroy", "generate", "help", "list", "probe"];
+const RESERVED: [&str; 7] = ["commit", "destroy", "export-oci", "generate", "help", "list", "probe"];
 
 /// The name of an instance: a letter or digit, then letters, digits, `_`, `.` and `-`, at most 63 in all.
 ///
