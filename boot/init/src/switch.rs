@@ -75,6 +75,10 @@ pub(crate) fn prepare(resolver: &str) -> Result<()> {
 
 fn directory(path: &Path, mode: u32) -> Result<()> {
     let described = || path.display().to_string();
+    if path.is_symlink() {
+        // It leads somewhere only once this is the root.
+        return Ok(());
+    }
     if !path.is_dir() {
         fs::create_dir(path).with_context(described)?;
     } else if path.metadata()?.mode() & 0o7777 == mode {

@@ -67,8 +67,6 @@ pub(super) struct Listener {
     fd: OwnedFd,
     /// Lets a call pass the filter.
     pub(super) cookie: u64,
-    /// Who receives is woken when nobody is left who could ask: one call less for each notification.
-    wakes_at_end: bool,
 }
 
 impl AsFd for Listener {
@@ -79,19 +77,11 @@ impl AsFd for Listener {
 
 impl Listener {
     pub(super) fn new(fd: OwnedFd, cookie: u64) -> Listener {
-        let listener = Listener { fd, cookie, wakes_at_end: is_linux(6, 11) };
+        let listener = Listener { fd, cookie };
         // Linux 6.6: the answer wakes the caller on this processor. Older kernels say EINVAL.
         // SAFETY: the argument is a number.
         unsafe { libc::ioctl(listener.fd.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
         listener
-    }
-
-    /// What there is for who looks at the descriptor, after this many milliseconds at most; for ever if negative.
-    fn poll(&self, timeout: i32) -> io::Result<libc::c_short> {
-        let mut poll = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one `pollfd`.
-        let done = unsafe { libc::poll(&mut poll, 1, timeout) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(poll.revents) }
     }
 
     fn call<T>(&self, request: u64, argument: &mut T) -> io::Result<i32> {
@@ -125,23 +115,26 @@ impl Listener {
 
 impl Exchange for Listener {
     fn receive(&self) -> io::Result<Option<Notification>> {
-        // Older kernels let who receives wait for ever: it has to look first.
-        let mut looks = !self.wakes_at_end;
         loop {
-            if looks {
-                let found = match self.poll(if self.wakes_at_end { 0 } else { -1 }) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    found => found?,
-                };
-                if found & libc::POLLIN == 0 && found & (libc::POLLHUP | libc::POLLERR) != 0 {
-                    return Ok(None);
+            // Also where the kernel would tell the end of all programs to who receives: a process that was killed while it
+            // waits in that call still takes the next notification with it, and nobody ever answers that.
+            let mut poll = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one `pollfd`.
+            if unsafe { libc::poll(&mut poll, 1, -1) } < 0 {
+                let error = io::Error::last_os_error();
+                if error.kind() == io::ErrorKind::Interrupted {
+                    continue;
                 }
+                return Err(error);
+            }
+            if poll.revents & libc::POLLIN == 0 && poll.revents & (libc::POLLHUP | libc::POLLERR) != 0 {
+                return Ok(None);
             }
             let mut notification = Notification::default();
             match self.call(RECEIVE, &mut notification) {
                 Ok(_) => return Ok(Some(notification)),
-                // The caller was killed or interrupted before it could be received; or there is none any more.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => looks = true,
+                // The caller was killed or interrupted before it could be received.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -178,12 +171,4 @@ impl Exchange for Listener {
     fn takes_time(&self, answer: &Answer) -> bool {
         matches!(answer, Answer::Rerun(_))
     }
-}
-
-/// Whether the kernel is this version or a later one.
-fn is_linux(major: u32, minor: u32) -> bool {
-    let name = rustix::system::uname();
-    let mut numbers = name.release().to_bytes().split(|byte| !byte.is_ascii_digit());
-    let mut next = || numbers.next().and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
-    (next(), next()) >= (Some(major), Some(minor))
 }

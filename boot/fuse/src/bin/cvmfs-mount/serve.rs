@@ -10,8 +10,8 @@ use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::config::{Config, table};
 use libcvmfs::prefetch::Record;
 use nix::sys::signal::{SigSet, Signal};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::process::{Resource, Rlimit};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -140,12 +140,14 @@ fn survive(priority: i64) {
     }
 }
 
-fn device_at(place: &Path) -> Option<u64> {
-    std::fs::metadata(place).ok().map(|found| found.dev())
+/// The device that is mounted there, of which nothing is asked: who is dead would not answer.
+fn device_at(place: &Path) -> Option<(u32, u32)> {
+    let found = statx(CWD, place, AtFlags::STATX_DONT_SYNC, StatxFlags::empty()).ok()?;
+    Some((found.stx_dev_major, found.stx_dev_minor))
 }
 
 /// Does what signals ask for, until it is unmounted.
-fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path, device: Option<u64>) -> Result<()> {
+fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path, device: Option<(u32, u32)>) -> Result<()> {
     let waiting = mounted.clone();
     let end = std::thread::spawn(move || {
         let end = waiting.wait();
