@@ -23,7 +23,7 @@ _cvmfs__run() {
 
     case "${cmd}" in
         cvmfs__run)
-            opts="-o -v -h -V --mode --bare --demo --pin --record --prefetch --root --layer --bind --env --verbose --json --serve --fetch --execute --generate --help --version"
+            opts="-o -v -h -V --mode --bare --demo --pin --record --prefetch --root --layer --bind --empty --env --verbose --json --serve --fetch --execute --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -54,6 +54,10 @@ _cvmfs__run() {
                     return 0
                     ;;
                 --bind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --empty)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -9,6 +9,7 @@ complete -c cvmfs-run -l prefetch -d 'Fetch what this list names, in the backgro
 complete -c cvmfs-run -l root -d 'Run the program in a root of its own: this operating system\'s tree, of the host or below /cvmfs' -r -F
 complete -c cvmfs-run -l layer -d 'With --root: a directory for what is written; more of them lie below it and are only read' -r -F
 complete -c cvmfs-run -l bind -d 'With --root: show a file or directory of the host inside, writable unless \':ro\' follows' -r
+complete -c cvmfs-run -l empty -d 'With --root: show an empty directory there instead of the tree\'s; what is written there goes into --layer' -r -F
 complete -c cvmfs-run -l env -d 'With --root: set a variable for the program that cvmfs-run does not see, such as HOME' -r
 complete -c cvmfs-run -l serve -d 'Be the helper process that listens at this socket' -r -F
 complete -c cvmfs-run -l fetch -d 'Fetch what this list names' -r -F

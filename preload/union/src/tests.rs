@@ -139,9 +139,11 @@ impl Pair {
                     return;
                 }
                 let is_directory = self.plain(&path).is_dir();
+                // An ordinary user can look into the plain one only as long as he may.
+                let bits = if is_directory { bits | 0o700 } else { *bits };
                 let ours = self.union.raise(&path);
-                let ours = ours.and_then(|real| Ok(Ownership::of_root(*bits).give(&real, is_directory)?));
-                (ours, fs::set_permissions(self.plain(&path), fs::Permissions::from_mode(*bits)))
+                let ours = ours.and_then(|real| Ok(Ownership::of_root(bits).give(&real, is_directory)?));
+                (ours, fs::set_permissions(self.plain(&path), fs::Permissions::from_mode(bits)))
             }
             Step::Stack if self.linked => return,
             Step::Stack => {

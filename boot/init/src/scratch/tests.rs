@@ -54,7 +54,13 @@ fn a_large_disk_can_be_shared() {
 fn what_mke2fs_makes_is_known_as_a_scratch() {
     let size = 300 << 20;
     let file = disk(size);
-    let status = Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-L", SCRATCH_LABEL]).arg(file.path()).status();
+    // Programs of the system are not in everybody's path.
+    let system = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let status = Command::new("mke2fs")
+        .env("PATH", system)
+        .args(["-q", "-F", "-t", "ext4", "-L", SCRATCH_LABEL])
+        .arg(file.path())
+        .status();
     assert!(status.expect("mke2fs of e2fsprogs").success());
     assert_eq!(look(&file, size), Contents::Scratch);
 }

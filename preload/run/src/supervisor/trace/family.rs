@@ -14,8 +14,17 @@ pub(super) struct Room {
     pub(super) size: u64,
 }
 
-/// The room in one address space that nobody uses at the moment.
-type Space = Arc<Mutex<Vec<Room>>>;
+/// The room in one address space.
+#[derive(Default)]
+struct Rooms {
+    /// What nobody uses at the moment.
+    free: Vec<Room>,
+    /// Several threads have been in this memory. Then nobody knows what of it was there already when one of them forked: what
+    /// is room in the one can be something else in the other.
+    several: bool,
+}
+
+type Space = Arc<Mutex<Rooms>>;
 
 /// What a thread is in the middle of.
 pub(super) enum State {
@@ -55,7 +64,7 @@ impl Member {
     fn rest(&mut self) -> State {
         let state = std::mem::replace(&mut self.state, State::Running);
         if let State::Calling { room: Some(room), .. } = state {
-            self.space.lock().push(room);
+            self.space.lock().free.push(room);
         }
         state
     }
@@ -91,10 +100,16 @@ impl Family {
             return false;
         }
         let space = match self.members.get(&parent) {
-            Some(parent) if shares_memory => parent.space.clone(),
+            Some(parent) if shares_memory => {
+                parent.space.lock().several = true;
+                parent.space.clone()
+            }
             // A copy of all memory has a copy of that room, too.
-            Some(parent) => Arc::new(Mutex::new(parent.space.lock().clone())),
-            None => Space::default(),
+            Some(parent) if !parent.space.lock().several => {
+                let free = parent.space.lock().free.clone();
+                Arc::new(Mutex::new(Rooms { free, several: false }))
+            }
+            _ => Space::default(),
         };
         self.members.insert(child, Member::new(space));
         self.unborn.remove(&child)
@@ -167,7 +182,7 @@ impl Family {
 
     /// Room for `length` bytes that nobody else uses until the thread's call ends.
     pub(super) fn take_room(&mut self, tid: u32, length: u64) -> Option<Room> {
-        let mut free = self.members.get(&tid)?.space.lock();
+        let free = &mut self.members.get(&tid)?.space.lock().free;
         let which = free.iter().position(|room| room.size >= length)?;
         Some(free.swap_remove(which))
     }
@@ -175,7 +190,7 @@ impl Family {
     /// More room where this thread is.
     pub(super) fn add_room(&mut self, tid: u32, room: Room) {
         if let Some(member) = self.members.get(&tid) {
-            member.space.lock().push(room);
+            member.space.lock().free.push(room);
         }
     }
 }
@@ -195,14 +210,16 @@ mod tests {
     #[test]
     fn who_shares_memory_shares_room() {
         let mut family = family();
-        assert!(!family.arrives(2), "it waits until it is known whose it is");
-        assert!(family.born(1, 2, true));
         assert!(!family.born(1, 3, false), "it has not arrived yet");
         assert!(family.arrives(3));
+        assert!(!family.arrives(2), "it waits until it is known whose it is");
+        assert!(family.born(1, 2, true));
+        family.born(1, 4, false);
         assert_eq!(family.take_room(2, 10), Some(ROOM));
         assert_eq!(family.take_room(1, 10), None);
         assert_eq!(family.take_room(3, 10), Some(ROOM), "a copy has a copy");
         assert_eq!(family.take_room(3, 10), None);
+        assert_eq!(family.take_room(4, 10), None, "the other thread may have mapped it after the copy was made");
         family.executed(2, 2);
         assert_eq!(family.take_room(2, 10), None, "another program has nothing");
     }
