@@ -4,6 +4,7 @@ use crate::arguments::Os;
 use crate::ids::Ids;
 use crate::kept::Kept;
 use crate::layer::LayerId;
+use crate::sandbox::root;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -23,6 +24,16 @@ pub(crate) enum Form {
     Overlay,
     /// As `cvmfs-run --root` keeps it.
     Interposed,
+}
+
+impl Form {
+    /// The most layers that can be laid upon each other.
+    pub(crate) fn most_layers(self) -> usize {
+        match self {
+            Form::Overlay => root::MOST_LAYERS,
+            Form::Interposed => cvmfs_union::MOST_LAYERS,
+        }
+    }
 }
 
 /// What an instance consists of.

@@ -7,7 +7,7 @@ use crate::description::Description;
 use crate::name::Name;
 use crate::remove;
 use crate::run::{Signals, program_of, variables};
-use crate::sandbox::program;
+use crate::sandbox::{network, program};
 use crate::say::say;
 use crate::store::Store;
 use anyhow::{Context as _, Result, bail};
@@ -26,8 +26,6 @@ const SHELL: [&str; 4] = ["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash \
 const HOME: &str = "HOME";
 /// Directories that are empty at each start.
 const VOLATILE: [&str; 2] = ["run", "tmp"];
-/// The name servers are the host's, as the network is.
-const NAME_SERVERS: &str = "/etc/resolv.conf";
 
 /// Why what is asked for cannot be had without namespaces.
 pub(crate) fn refuse(start: &Start) -> Result<()> {
@@ -61,7 +59,8 @@ pub(crate) fn start(store: &Store, name: &Name, description: &Description, start
     for directory in VOLATILE {
         command.arg("--empty").arg(Path::new("/").join(directory));
     }
-    let name_servers = Path::new(NAME_SERVERS);
+    // Name servers are the host's, as the network is.
+    let name_servers = Path::new(network::FILE);
     if name_servers.is_file() && start.bind.iter().all(|bind| bind.target != name_servers) {
         command.arg("--bind").arg(place(name_servers, name_servers, true));
     }

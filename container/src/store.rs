@@ -200,6 +200,13 @@ impl Locked<'_> {
         let _still = self.claim(parent).context("only what is not being written to can be shared")?;
         let layers = self.store.layers();
         let written = below.layers.first().is_some_and(|top| !layer::is_empty(&layers, below.form, top));
+        let most = below.form.most_layers();
+        if written && below.layers.len() >= most {
+            bail!(
+                "'{parent}' consists of {most} layers, and more cannot be laid upon each other: publish what 'cernvm-fork commit \
+                 {parent}' writes, and begin anew over that"
+            );
+        }
         if written {
             below.layers.insert(0, layer::make(&layers, below.form, &below.ids)?);
             below.write(&self.store.instance(parent))?;

@@ -194,6 +194,8 @@ fn binds() {
     }
     assert_eq!(text(&mut user.fork(&["x", "--fast", "--bind", &all[3], "--", "ls", "/etc"])), "file\nnew\n");
     assert!(user.refused(&["x", "--fast", "--bind", "/no/such", "--", "true"]).contains("/no/such"));
+    let bind = format!("{data}/file:/etc/resolv.conf");
+    assert_eq!(text(&mut user.fork(&["x", "--fast", "--bind", &bind, "--", "cat", "/etc/resolv.conf"])), "data\n");
     // A link that the instance left where something is to be shown leads nowhere outside.
     user.made("y", &format!("ln -s {data}/../elsewhere /mnt"));
     let bind = format!("{data}:/mnt/sub");

@@ -13,7 +13,7 @@
 mod devices;
 pub(crate) mod init;
 pub(crate) mod mounts;
-mod network;
+pub(crate) mod network;
 mod privilege;
 pub(crate) mod program;
 pub(crate) mod root;
@@ -27,7 +27,7 @@ use root::Layers;
 use rustix::fs::Mode;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, umask};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything about an instance that is to run.
 pub(crate) struct Plan {
@@ -88,7 +88,9 @@ impl Plan {
         prepared.attach()?;
         if self.net == Net::None {
             network::loop_back().context("starting the loop-back network")?;
-        } else if let Some(text) = name_servers {
+        } else if let Some(text) = name_servers
+            && self.binds.iter().all(|bind| bind.target != Path::new(network::FILE))
+        {
             network::tell_name_servers(&text).context("writing /etc/resolv.conf")?;
         }
         if self.has_processes() {

@@ -9,7 +9,8 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
-const FILE: &str = "/etc/resolv.conf";
+/// Where name servers are told.
+pub(crate) const FILE: &str = "/etc/resolv.conf";
 /// Links that lead to links that lead to ...
 const MOST_LINKS: usize = 40;
 

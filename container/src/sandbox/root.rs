@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The most layers: their names must fit into one page for the kernel.
-const MOST_LAYERS: usize = 200;
+pub(crate) const MOST_LAYERS: usize = 200;
 
 /// What the tree is made of.
 pub(crate) struct Layers {

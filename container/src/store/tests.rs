@@ -48,6 +48,25 @@ fn a_fork_shares_what_was_written_and_both_go_on_in_layers_of_their_own() {
 }
 
 #[test]
+fn a_fork_that_nobody_could_start_is_refused_and_changes_nothing() {
+    let (_directory, store) = store();
+    drop(new(&store, "base"));
+    let fork = |number: usize| {
+        store.lock().unwrap().fork(&name(&format!("n{number}")), &name("base"), Kept::default(), false).map(drop)
+    };
+    let most = Form::Overlay.most_layers();
+    for number in 1..most {
+        write(&store, "base");
+        fork(number).unwrap();
+    }
+    write(&store, "base");
+    let before = layers(&store, "base");
+    assert_eq!(before.len(), most);
+    assert!(format!("{:#}", fork(most).unwrap_err()).contains("commit base"));
+    assert_eq!(layers(&store, "base"), before);
+}
+
+#[test]
 fn what_runs_is_neither_started_nor_forked_nor_destroyed() {
     let (_directory, store) = store();
     let running = new(&store, "base");
