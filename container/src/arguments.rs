@@ -14,7 +14,7 @@ use std::str::FromStr;
 /// An instance is a writable layer over an operating system's tree (--root) that is never changed. What programs in it
 /// write, delete and rename stays in the instance and is there again when it is started again. No root is needed.
 ///
-/// Options marked [kept] are kept with the instance that they were given to when it was made, and hold again when it is
+/// Options marked (kept) are kept with the instance that they were given to when it was made, and hold again when it is
 /// started without them.
 #[derive(Debug, Parser)]
 #[command(name = "cernvm-fork", version, after_long_help = AFTER_HELP)]
@@ -163,7 +163,7 @@ pub(crate) struct Start {
     #[arg(long, value_enum)]
     pub(crate) backend: Option<Backend>,
 
-    /// Show these repositories below /cvmfs [kept]
+    /// Show these repositories below /cvmfs (kept)
     #[arg(long, value_name = "REPO", value_delimiter = ',', value_parser = repository)]
     pub(crate) cvmfs: Vec<Fqrn>,
 
@@ -189,15 +189,15 @@ pub(crate) struct Start {
     #[arg(long)]
     pub(crate) ephemeral: bool,
 
-    /// Show a file or directory of the host inside, writable unless ':ro' follows [kept]
+    /// Show a file or directory of the host inside, writable unless ':ro' follows (kept)
     #[arg(long, value_name = "SOURCE[:TARGET[:ro]]")]
     pub(crate) bind: Vec<Bind>,
 
-    /// Set a variable inside, or pass on the host's; all others but TERM, TZ, LANG, LC_* and CVMFS_* are kept out [kept]
+    /// Set a variable inside, or pass on the host's; all others but TERM, TZ, LANG, LC_* and CVMFS_* are kept out (kept)
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<Variable>,
 
-    /// The network: that of the host (default), or none [kept]
+    /// The network: that of the host (default), or none (kept)
     #[arg(long, value_enum)]
     pub(crate) net: Option<Net>,
 
@@ -209,7 +209,7 @@ pub(crate) struct Start {
     #[arg(long, value_name = "PATH", default_value = "/sbin/init")]
     pub(crate) init: PathBuf,
 
-    /// Set an official parameter, such as CVMFS_HTTP_PROXY, for repositories that the host has not mounted [kept]
+    /// Set an official parameter, such as CVMFS_HTTP_PROXY, for repositories that the host has not mounted (kept)
     #[arg(short = 'o', value_name = "KEY=VALUE", value_parser = parameter)]
     pub(crate) options: Vec<(String, String)>,
 
