@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-fn stage() -> Stage {
+fn stage() -> Option<Stage> {
     Stage::of(
         Forge::new(FQRN)
             .file("/warm", "warm\n")
@@ -39,10 +39,7 @@ fn is_mounted(place: &Path) -> bool {
 /// "What cannot be had from the servers is an input/output error, never an absent file; when they are back, so is the file."
 #[test]
 fn servers_come_and_go() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let user = stage.user();
     let mount = user.mount(FQRN);
     assert_eq!(mount.read("warm").unwrap(), "warm\n");
@@ -61,10 +58,7 @@ fn servers_come_and_go() {
 /// "Bytes that are not the published ones are an input/output error."
 #[test]
 fn damage_is_never_shown() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let web = stage.web.path().join(&stage.object("/cold")[1..]);
     fs::write(&web, "something else").unwrap();
     let mount = stage.user().mount(FQRN);
@@ -110,10 +104,7 @@ fn hostile_repositories() {
 /// "Nobody waits behind somebody else's download."
 #[test]
 fn a_slow_download_holds_nobody_up() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let mount = stage.user().option("CVMFS_TIMEOUT_DIRECT", "60").mount(FQRN);
     mount.read("warm").unwrap();
     stage.server.misbehave(&stage.object("/cold"), Behaviour::After(Duration::from_secs(5)));
@@ -137,10 +128,7 @@ fn a_slow_download_holds_nobody_up() {
 /// "The command ends when the first look at the root has worked. Else it says why, with status 1, and nothing is mounted."
 #[test]
 fn what_cannot_be_mounted_is_said() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let user = stage.user();
     stage.server.stop();
     let mount = |user: &User, fqrn: &str| complaint(user.command(program()).args(user.arguments(&[], fqrn)));
@@ -164,10 +152,7 @@ fn what_cannot_be_mounted_is_said() {
 /// "While somebody uses it, `--unmount` refuses; with `--lazy` nobody new finds it, and who has something open goes on."
 #[test]
 fn unmounting_what_is_in_use() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let user = stage.user();
     let mount = user.mount(FQRN);
     let open = File::open(mount.path("warm")).unwrap();
@@ -194,10 +179,7 @@ fn unmounting_what_is_in_use() {
 /// "The signal TERM unmounts it as `--lazy` does."
 #[test]
 fn the_server_ends_when_asked_to() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let mount = stage.user().mount(FQRN);
     let server = mount.server();
     let pid = rustix::process::Pid::from_raw(server.try_into().unwrap()).unwrap();
@@ -209,10 +191,7 @@ fn the_server_ends_when_asked_to() {
 /// Where a link leads is what is mounted on, whichever way it is unmounted.
 #[test]
 fn the_place_may_be_a_link() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let user = stage.user();
     let link = user.path("link");
     std::os::unix::fs::symlink(user.place(), &link).unwrap();
@@ -231,10 +210,7 @@ fn the_place_may_be_a_link() {
 /// "When the process that serves is killed, every call fails with `ENOTCONN` until it is unmounted; then it can be mounted again."
 #[test]
 fn a_killed_server_is_noticed() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let user = stage.user();
     let mount = user.mount(FQRN);
     let open = File::open(mount.path("warm")).unwrap();
@@ -270,10 +246,7 @@ fn open_for_writing(pid: u32) -> Vec<String> {
 /// cache can be read on; what is not is an input/output error. The revision stays."
 #[test]
 fn nothing_is_written_any_more() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let user = stage.user();
     let list = user.path("opened.list");
     let mount = user.mount_with(&["-v", "--record", list.to_str().unwrap()], FQRN);
@@ -296,10 +269,7 @@ fn nothing_is_written_any_more() {
 /// "Name servers can be told to it while it runs (`--name-servers`)."
 #[test]
 fn name_servers_change() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let url = stage.server.server_url().replace("127.0.0.1", "server.invalid");
     // A name server that knows nothing, then the machine's own with a name that it knows.
     let user = stage.user().option("CVMFS_SERVER_URL", &stage.server.server_url().replace("127.0.0.1", "localhost"));
@@ -313,10 +283,7 @@ fn name_servers_change() {
 /// "With `--survive` its name begins with `@`, by which systemd spares it, and the kernel ends it last when memory runs out."
 #[test]
 fn a_server_that_outlives_the_system() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let mount = stage.user().mount_with(&["--survive"], FQRN);
     let about = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", mount.server())).unwrap();
     assert!(about("cmdline").starts_with("@cvmfs-mount\0"), "{}", about("cmdline"));
@@ -333,13 +300,10 @@ fn a_server_that_outlives_the_system() {
 /// "Questions are answered to root and to whoever mounted it."
 #[test]
 fn others_may_not_ask() {
-    if !require_fuse() {
-        return;
-    }
     if !cvmfs_tests::tools::is_root() {
         return cvmfs_tests::tools::skip("only root can become somebody else");
     }
-    let stage = stage();
+    let Some(stage) = stage() else { return };
     let user = stage.user();
     let mount = user.mount(FQRN);
     cvmfs_tests::tools::copy_program(program(), user.path("cvmfs-mount"));
@@ -355,9 +319,6 @@ fn others_may_not_ask() {
 
 #[test]
 fn the_manual_page_is_that_of_the_command_line() {
-    if !require_fuse() {
-        return;
-    }
     let fresh = tempfile::tempdir().unwrap();
     output(Command::new(program()).args(["generate", "man"]).arg(fresh.path()));
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../doc/man/cvmfs-mount.1");

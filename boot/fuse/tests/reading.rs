@@ -6,7 +6,7 @@
 mod common;
 
 use common::stage::{FQRN, Stage};
-use common::{SMALL, User, eventually, output, require_fuse, text};
+use common::{SMALL, User, eventually, output, text};
 use cvmfs_tests::forge::Forge;
 use cvmfs_tests::tools::is_root;
 use std::ffi::CString;
@@ -51,9 +51,6 @@ impl Drop for Mapped {
 /// "What is read, by whatever call and from as many threads as there are, are the published bytes."
 #[test]
 fn random_reads_agree_with_a_golden_copy() {
-    if !require_fuse() {
-        return;
-    }
     let sizes = [0, 1, 4095, 4096, 4097, 131_072, 1_000_003, 5_000_000];
     let golden: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(n, size)| noise(*size, n as u64)).collect();
     let mut forge = Forge::new(FQRN);
@@ -63,7 +60,7 @@ fn random_reads_agree_with_a_golden_copy() {
             forge = forge.chunks_of(300_000);
         }
     }
-    let stage = Stage::of(forge);
+    let Some(stage) = Stage::of(forge) else { return };
     for passthrough in ["no", "yes"] {
         let user = stage.user().option("CVMFS_FUSE_PASSTHROUGH", passthrough);
         let mount = user.mount(FQRN);
@@ -150,10 +147,8 @@ fn seek(directory: &File, position: i64) {
 /// those of `stat`."
 #[test]
 fn directories_by_small_steps_and_leaps() {
-    if !require_fuse() {
-        return;
-    }
-    let mount = User::of_small().mount(SMALL);
+    let Some(user) = User::of_small() else { return };
+    let mount = user.mount(SMALL);
     let path = mount.path("bigdir2");
     let directory = File::open(&path).unwrap();
     let all = entries(&directory, 65536);
@@ -182,10 +177,8 @@ fn directories_by_small_steps_and_leaps() {
 /// "A call that would change something is refused by the kernel with `EROFS`, as on every file system that is mounted read-only."
 #[test]
 fn nothing_can_be_changed() {
-    if !require_fuse() {
-        return;
-    }
-    let mount = User::of_small().mount(SMALL);
+    let Some(user) = User::of_small() else { return };
+    let mount = user.mount(SMALL);
     let name = |name: &str| CString::new(mount.path(name).as_os_str().as_bytes()).unwrap();
     let (file, new) = (name(".cvmfsdirtab"), name("new"));
     let (f, n) = (file.as_ptr(), new.as_ptr());
@@ -226,14 +219,12 @@ fn nothing_can_be_changed() {
 /// what root may."
 #[test]
 fn permissions_are_the_kernels_business() {
-    if !require_fuse() {
-        return;
-    }
     if !is_root() {
         return cvmfs_tests::tools::skip("only root can become somebody else");
     }
     for (checks, expected) in [("yes", "denied denied read"), ("no", "read listed read")] {
-        let user = User::of_small().option("CVMFS_CHECK_PERMISSIONS", checks);
+        let Some(user) = User::of_small() else { return };
+        let user = user.option("CVMFS_CHECK_PERMISSIONS", checks);
         let mount = user.mount(SMALL);
         fs::set_permissions(user.home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let script = "cat modes/f_0000 >/dev/null 2>&1 && echo -n 'read ' || echo -n 'denied '
@@ -248,10 +239,8 @@ fn permissions_are_the_kernels_business() {
 /// "`statfs` tells FUSE, read-only, and a number of blocks that is not zero."
 #[test]
 fn the_file_system_says_what_it_is() {
-    if !require_fuse() {
-        return;
-    }
-    let mount = User::of_small().mount(SMALL);
+    let Some(user) = User::of_small() else { return };
+    let mount = user.mount(SMALL);
     assert_eq!(text(Command::new("stat").args(["-f", "-c", "%t %l"]).arg(&mount.place)), "65735546 255\n");
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
     let line = mounts.lines().find(|line| line.contains(mount.place.to_str().unwrap())).unwrap();
@@ -262,10 +251,7 @@ fn the_file_system_says_what_it_is() {
 /// "Programs run out of it, and find themselves under their own names."
 #[test]
 fn programs_run() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = Stage::of(
+    let Some(stage) = Stage::of(
         Forge::new(FQRN)
             .file("/bin/true", fs::read("/bin/true").unwrap())
             .mode(0o755)
@@ -274,7 +260,9 @@ fn programs_run() {
             .file("/bin/script", "#!/bin/sh\necho \"$0\"\n")
             .mode(0o755)
             .file("/bin/none", "#!/bin/sh\n"),
-    );
+    ) else {
+        return;
+    };
     let mount = stage.user().mount(FQRN);
     output(&mut Command::new(mount.path("bin/true")));
     let own = text(Command::new(mount.path("bin/readlink")).arg("/proc/self/exe"));
@@ -286,13 +274,11 @@ fn programs_run() {
 /// "What the kernel forgets is forgotten here, too."
 #[test]
 fn memory_is_given_back() {
-    if !require_fuse() {
-        return;
-    }
     if !is_root() {
         return cvmfs_tests::tools::skip("only root can make the kernel forget");
     }
-    let mount = User::of_small().mount(SMALL);
+    let Some(user) = User::of_small() else { return };
+    let mount = user.mount(SMALL);
     let known = || {
         let said = text(&mut mount.ask("--status"));
         said.split(' ').nth(2).unwrap().parse::<usize>().unwrap()
@@ -309,10 +295,7 @@ fn memory_is_given_back() {
 /// "Owners are those of the catalog, after `CVMFS_UID_MAP` and `CVMFS_GID_MAP`, or, with `CVMFS_CLAIM_OWNERSHIP`, the user who mounts."
 #[test]
 fn owners_can_be_translated() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = Stage::of(Forge::new(FQRN).file("/a", "").owner(7, 8).file("/b", "").owner(9, 9));
+    let Some(stage) = Stage::of(Forge::new(FQRN).file("/a", "").owner(7, 8).file("/b", "").owner(9, 9)) else { return };
     let owners = |user: User| {
         let mount = user.mount(FQRN);
         ["a", "b"].map(|name| fs::metadata(mount.path(name)).map(|found| (found.uid(), found.gid())).unwrap())

@@ -6,7 +6,7 @@
 mod common;
 
 use common::stage::{FQRN, Stage};
-use common::{eventually, require_fuse, text};
+use common::{eventually, text};
 use cvmfs_tests::forge::Forge;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
@@ -34,10 +34,7 @@ fn revision(number: u64, ttl: u64) -> Forge {
 /// newest revision."
 #[test]
 fn a_new_revision_appears_while_what_is_open_stays() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = Stage::of(revision(1, 1));
+    let Some(stage) = Stage::of(revision(1, 1)) else { return };
     let user = stage.user();
     let mount = user.mount(FQRN);
     let path = |name: &str| mount.path("dir").join(name);
@@ -108,10 +105,7 @@ fn a_new_revision_appears_while_what_is_open_stays() {
 /// "`--reload`, and the signal HUP, look at once; names that the kernel knew, absent ones too, are looked up again (Linux 6.16)."
 #[test]
 fn a_revision_can_be_asked_for() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = Stage::of(revision(1, 100_000));
+    let Some(stage) = Stage::of(revision(1, 100_000)) else { return };
     let mount = stage.user().mount(FQRN);
     let look =
         || (mount.read("dir/version").unwrap(), mount.path("dir/only2").exists(), mount.path("dir/only3").exists());
@@ -141,10 +135,7 @@ fn nix_pid(pid: u32) -> rustix::process::Pid {
 /// "With `--pin` it stays at the snapshot that is mounted first."
 #[test]
 fn a_pinned_repository_stays() {
-    if !require_fuse() {
-        return;
-    }
-    let stage = Stage::of(revision(1, 1));
+    let Some(stage) = Stage::of(revision(1, 1)) else { return };
     let mount = stage.user().mount_with(&["--pin"], FQRN);
     revision(2, 1).publish(stage.web.path());
     assert_eq!(text(&mut mount.ask("--reload")), "still revision 1\n");

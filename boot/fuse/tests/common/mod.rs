@@ -42,9 +42,9 @@ impl User {
         user
     }
 
-    /// Somebody who uses `small.test.example` from disk.
-    pub(crate) fn of_small() -> User {
-        User::with(cvmfs_tests::fixtures::repository(SMALL).options())
+    /// Somebody who uses `small.test.example` from disk; `None` where he may not use FUSE.
+    pub(crate) fn of_small() -> Option<User> {
+        require_fuse().then(|| User::with(cvmfs_tests::fixtures::repository(SMALL).options()))
     }
 
     pub(crate) fn option(mut self, name: &str, value: &str) -> User {

@@ -3,6 +3,7 @@
 use super::User;
 use cvmfs_tests::forge::{Forge, Published};
 use cvmfs_tests::server::WebRoot;
+use cvmfs_tests::tools::require_fuse;
 use tempfile::TempDir;
 
 pub(crate) const FQRN: &str = "changing.test.example";
@@ -15,11 +16,15 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn of(first: Forge) -> Stage {
+    /// `None` where this user may not use FUSE.
+    pub(crate) fn of(first: Forge) -> Option<Stage> {
+        if !require_fuse() {
+            return None;
+        }
         let web = tempfile::tempdir().unwrap();
         let published = first.publish(web.path());
         let server = WebRoot::serve(FQRN, web.path());
-        Stage { web, published, server }
+        Some(Stage { web, published, server })
     }
 
     /// Somebody with an empty cache.
