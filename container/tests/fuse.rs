@@ -51,7 +51,7 @@ struct Site {
 impl Site {
     fn new() -> Option<Site> {
         require_tool("dpkg-query")?;
-        let user = User::new()?;
+        let user = User::with_interposer()?;
         Site::publish(&user, "1", true);
         let storage = user.home.path().join("storage");
         let server = WebRoot::serve(FQRN, storage);
@@ -85,9 +85,8 @@ impl Site {
         }
         fs::write(at("debian/etc/version"), format!("{version}\n")).unwrap();
         if first {
-            // What they lead to is there on the host, and in the repository it is not.
+            // What it leads to is there on the host, and in the repository it is not.
             std::os::unix::fs::symlink(at("debian"), at("debian/out")).unwrap();
-            std::os::unix::fs::symlink("../../../../../../debian/usr", at("debian/up")).unwrap();
         }
         places(keys("publish").arg(at("debian")).args(["--into", "/debian"]));
         user.give(&at("storage"));
@@ -180,6 +179,7 @@ fn an_operating_system_out_of_a_repository(site: &Site) {
     assert_eq!(site.says("b", &[&cvmfs, "--backend=namespaces"], &asks), "refused");
     // Forks stay where their parent is; without a network, too.
     assert_eq!(site.says("d", &["--from=a", "--net=none"], "cat /etc/version; perl -e 'print 1'"), "1\nmore\n1");
+    packages_are_installed(site, &os);
     site.server.stop();
     assert_eq!(
         site.says("a", &[], "cat /etc/version; apt-get --version >/dev/null; echo offline"),
@@ -189,8 +189,32 @@ fn an_operating_system_out_of_a_repository(site: &Site) {
     assert!(out.status.code().is_some(), "{out:?}");
     // Nothing is left that runs or is mounted.
     assert!(!fs::read_to_string("/proc/mounts").unwrap().contains("os.test.example"));
-    let mut destroy = site.fork(&["destroy", "a", "b", "c", "d"]);
+    let mut destroy = site.fork(&["destroy", "a", "b", "c", "d", "n", "i"]);
     assert!(destroy.output().unwrap().status.success());
+}
+
+/// "The operating system's own package manager installs and removes packages." Without namespaces, too.
+fn packages_are_installed(site: &Site, os: &str) {
+    let home = site.user.home.path();
+    let package = home.join("package");
+    fs::create_dir_all(package.join("DEBIAN")).unwrap();
+    fs::create_dir_all(package.join("usr/bin")).unwrap();
+    let control = "Package: hello-inside\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: says hello\n";
+    fs::write(package.join("DEBIAN/control"), control).unwrap();
+    fs::write(package.join("usr/bin/hello-inside"), "#!/bin/sh\necho hello\n").unwrap();
+    output(Command::new("chmod").arg("755").arg(package.join("usr/bin/hello-inside")));
+    let file = home.join("hello.deb");
+    output(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&package).arg(&file));
+    site.user.give(&file);
+    let bind = format!("{}:/hello.deb:ro", file.display());
+    let install = "mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/lib/dpkg/triggers; dpkg -i /hello.deb >/dev/null; hello-inside; \
+                   sed -i 's/^root:[^:]*:/root:x:/; s/:root:/:changed:/' /etc/passwd; mv /usr/bin/perl /usr/bin/perl5; rm /usr/bin/find";
+    let later = "hello-inside; grep -c :changed: /etc/passwd; test ! -e /usr/bin/find; perl5 -e 'print 7'; \
+                 dpkg -r hello-inside >/dev/null; test ! -e /usr/bin/hello-inside";
+    for (name, backend) in [("n", "--backend=namespaces"), ("i", "--backend=interposer")] {
+        assert_eq!(site.says(name, &["--new", os, backend, "--bind", &bind], install), "hello\n", "{backend}");
+        assert_eq!(site.says(name, &[], later), "hello\n1\n7", "{backend}");
+    }
 }
 
 /// "Under `namespaces` a repository that the host has not mounted is mounted inside, where the user may use FUSE."
@@ -243,8 +267,6 @@ fn what_cannot_be_shown_is_said(site: &Site) {
     refused("--os=os.test.example/no/such/tree", "no/such/tree");
     refused("--os=os.test.example/../x", "without '..'");
     refused("--os=os.test.example/debian/out", "debian/out");
-    let inside = ["--new", "--os=os.test.example/debian/up", "--ephemeral"];
-    assert_eq!(site.run("z", &inside, "true").status.code(), Some(127), "a tree without a shell: of the repository");
     can_be_interrupted(site);
     // Without the cache that knows it.
     site.server.stop();
