@@ -3,7 +3,7 @@
 use crate::repository::{self, SCRATCH};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::ExitCode;
@@ -169,12 +169,8 @@ fn told(pin: &Pin, published: Result<&Published, &anyhow::Error>, wish: Option<&
     match wish {
         None => text.push_str("the same"),
         Some(wish) => {
-            let action = match wish.action {
-                Action::Diverge => "diverge",
-                Action::Rebase => "rebase",
-            };
             let to = wish.tag.as_ref().or(wish.root_hash.as_ref()).map_or("the newest", String::as_str);
-            text.push_str(&format!("{action} to {to}"));
+            text.push_str(&format!("{} to {to}", wish.action.name()));
         }
     }
     text
@@ -182,9 +178,14 @@ fn told(pin: &Pin, published: Result<&Published, &anyhow::Error>, wish: Option<&
 
 /// Writes or takes away the line that users read when they log in.
 fn announce(motd: &Path, snapshot: Option<&str>) -> Result<()> {
-    let text = fs::read_to_string(motd).unwrap_or_default();
+    let described = || motd.display().to_string();
+    let text = match fs::read_to_string(motd) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        // What cannot be read is not written over.
+        text => text.with_context(described)?,
+    };
     if let Some(text) = notice::with_notice(&text, snapshot) {
-        fs::write(motd, text).with_context(|| motd.display().to_string())?;
+        fs::write(motd, text).with_context(described)?;
     }
     Ok(())
 }
@@ -280,5 +281,8 @@ mod tests {
         assert!(fs::read_to_string(&motd).expect("a line").contains("(v2)"));
         announce(&motd, None).expect("no line");
         assert_eq!(fs::read_to_string(&motd).expect("a file"), "");
+        fs::write(&motd, b"Gr\xfc\xdfe\n").expect("a file of another time");
+        announce(&motd, Some("v2")).expect_err("it is no text");
+        assert_eq!(fs::read(&motd).expect("a file"), b"Gr\xfc\xdfe\n", "and stays what it is");
     }
 }

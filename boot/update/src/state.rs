@@ -68,6 +68,18 @@ pub enum Action {
     Rebase,
 }
 
+impl Action {
+    const ALL: [Action; 2] = [Action::Diverge, Action::Rebase];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Diverge => "diverge",
+            Action::Rebase => "rebase",
+        }
+    }
+}
+
 /// What is to be done at the next boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
@@ -86,21 +98,14 @@ impl Wish {
             let mut lines = text.lines().filter_map(|line| line.trim().split_once('='));
             lines.find(|(name, value)| *name == key && !value.is_empty()).map(|(_, value)| value.to_owned())
         };
-        let action = match value("action")?.as_str() {
-            "diverge" => Action::Diverge,
-            "rebase" => Action::Rebase,
-            _ => return None,
-        };
+        let asked = value("action")?;
+        let action = Action::ALL.into_iter().find(|action| action.name() == asked)?;
         Some(Wish { action, root_hash: value("root_hash"), tag: value("tag") })
     }
 
     /// As it is written.
     pub fn to_text(&self) -> String {
-        let action = match self.action {
-            Action::Diverge => "diverge",
-            Action::Rebase => "rebase",
-        };
-        let mut text = format!("action={action}\n");
+        let mut text = format!("action={}\n", self.action.name());
         for (key, value) in [("root_hash", &self.root_hash), ("tag", &self.tag)] {
             text.extend(value.iter().map(|value| format!("{key}={value}\n")));
         }
@@ -196,7 +201,7 @@ mod tests {
 
     #[test]
     fn wishes_read_back_and_a_forced_tag_comes_first() {
-        for action in [Action::Diverge, Action::Rebase] {
+        for action in Action::ALL {
             let wish = Wish { action, root_hash: Some("abc".to_owned()), tag: None };
             assert_eq!(Wish::parse(&wish.to_text()), Some(wish));
         }
