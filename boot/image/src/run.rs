@@ -27,8 +27,10 @@ pub(crate) fn run(arguments: &Run) -> Result<ExitCode> {
         let words = command.get_args().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ");
         writeln!(out, "{} {words}", command.get_program().to_string_lossy())?;
         out.finish()?;
-        // The printed command reads it.
-        let _ = seed.keep();
+        if medium.is_some() {
+            // The printed command reads it.
+            let _ = seed.keep();
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let status = command.stdin(Stdio::inherit()).status().context("qemu-system-x86_64")?;
