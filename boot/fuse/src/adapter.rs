@@ -14,7 +14,7 @@ use fuser::{
 use libcvmfs::Error;
 use libcvmfs::namespace::{Listing, Node};
 use libcvmfs::patience;
-use libcvmfs::prefetch::Record;
+use libcvmfs::prefetch::RecordFile;
 use libcvmfs::workers::Workers;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) passthrough: Passthrough,
     /// Whether the kernel is asked to read cache files by itself.
     pub(crate) wants_passthrough: bool,
-    record: Option<Arc<Record>>,
+    record: Option<Arc<RecordFile>>,
     files: Handles<OpenFile>,
     directories: Handles<OpenDirectory>,
 }
@@ -68,7 +68,7 @@ impl Adapter {
         tree: Arc<Tree>,
         control: Option<Arc<Control>>,
         wants_passthrough: bool,
-        record: Option<Arc<Record>>,
+        record: Option<Arc<RecordFile>>,
     ) -> Adapter {
         let shared = Shared {
             tree,

@@ -5,7 +5,7 @@ use crate::control::{Control, Kernel};
 use crate::tree::Tree;
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use libcvmfs::namespace::Namespace;
-use libcvmfs::prefetch::Record;
+use libcvmfs::prefetch::RecordFile;
 use libcvmfs::repository::Repository;
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -41,7 +41,7 @@ pub struct Settings {
     /// Questions are answered ([`crate::control`]); not for a mount whose root is somebody else than who serves it.
     pub answers: bool,
     /// Keeps account of the files that are opened.
-    pub record: Option<Arc<Record>>,
+    pub record: Option<Arc<RecordFile>>,
     /// What else gives up its descriptors when nothing may be written any more.
     pub on_drop: Box<dyn Fn() + Send + Sync>,
 }

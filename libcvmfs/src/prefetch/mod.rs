@@ -9,10 +9,12 @@ mod fetch;
 pub mod list;
 pub mod preload;
 mod record;
+mod record_file;
 mod replay;
 
 pub use list::{Line, ListError, ListedObject, ListedSnapshot};
 pub use record::Record;
+pub use record_file::RecordFile;
 pub use replay::starts;
 
 use crate::Error;

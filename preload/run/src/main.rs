@@ -5,7 +5,6 @@
 //! | [`arguments`] | the command line |
 //! | [`prefetch`] | the process that fetches what a list names |
 //! | [`probe`] | what this node allows |
-//! | [`record`] | the file into which the list of what was used is written |
 //! | [`say`](mod@say) | what the user is told |
 //! | [`session`] | parameters, library and helper for one run |
 //! | [`supervise`] | the program as a child: signals there, exit status back |
@@ -18,7 +17,6 @@
 mod arguments;
 mod prefetch;
 mod probe;
-mod record;
 mod say;
 mod serve;
 mod session;

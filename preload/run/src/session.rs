@@ -1,7 +1,6 @@
 //! Parameters, library and helper for one run.
 
 use crate::arguments::{Arguments, Mode};
-use crate::record::RecordFile;
 use crate::say::say;
 use crate::supervisor::publish::{PAGE, Publisher};
 use crate::supervisor::rooted::Plan;
@@ -16,6 +15,7 @@ use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::config::table::{AUTO_UPDATE, CHECK_PERMISSIONS};
 use libcvmfs::config::{Loader, Sources};
 use libcvmfs::demo;
+use libcvmfs::prefetch::RecordFile;
 use libcvmfs::repository::SharedPacEvaluator;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -116,7 +116,8 @@ pub(crate) fn supervisor(arguments: &Arguments, shim: bool) -> anyhow::Result<(S
     }
     let view = View::at(&directory).with_context(|| format!("using {}", directory.display()))?;
     let cookie = random()?;
-    let record = arguments.record.as_deref().map(RecordFile::new).transpose()?;
+    let record = |path: &Path| RecordFile::new(path).with_context(|| format!("--record={}", path.display()));
+    let record = arguments.record.as_deref().map(record).transpose()?;
     let prepared = match shim.then(|| prepare_shim(&client, &view, cookie, arguments.verbose)) {
         // Without it everything works, and takes longer.
         Some(Err(error)) if arguments.mode == Mode::Auto => {

@@ -46,7 +46,6 @@ mod task;
 mod tell;
 mod trace;
 
-use crate::record::RecordFile;
 use calls::Call;
 use cvmfs_view::{Errno, Refusal, View, name};
 use exchange::Exchange;
@@ -55,6 +54,7 @@ use in_place::InPlace;
 use libc::c_int;
 use libcvmfs::client::Client;
 use libcvmfs::namespace::Node;
+use libcvmfs::prefetch::RecordFile;
 use libcvmfs::snapshot::Snapshot;
 use listener::Notification;
 use parking_lot::{Mutex, RwLock};
@@ -175,7 +175,7 @@ impl Supervisor {
         if let Some(record) = &self.record
             && let Err(error) = record.write(&self.client)
         {
-            report::say(format!("{error:#}"));
+            report::say(format!("writing the list {}: {error}", record.path().display()));
         }
     }
 

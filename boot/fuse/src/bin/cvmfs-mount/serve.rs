@@ -8,13 +8,12 @@ use cvmfs_fuse::Settings;
 use cvmfs_pac::PacEngine;
 use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::config::{Config, table};
-use libcvmfs::prefetch::Record;
+use libcvmfs::prefetch::RecordFile;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::process::{Resource, Rlimit};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::{Arc, Once};
 
 /// Mounts and serves until it is unmounted.
 pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()> {
@@ -40,8 +39,9 @@ pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()>
     if inside {
         background::detach()?;
     }
-    let list = List::new(arguments, &client)?;
-    let settings = settings(arguments, &config, list.clone())?;
+    let list = arguments.record.as_deref().map(RecordFile::new).transpose().context("--record")?.map(Arc::new);
+    let write_list = writer(list.clone(), client.clone());
+    let settings = settings(arguments, &config, list, write_list.clone())?;
     let mounted = cvmfs_fuse::mount(client.namespace().clone(), repository, &place, settings)?;
     let mounted = Arc::new(mounted);
     // Through the kernel, as everybody else will.
@@ -59,36 +59,21 @@ pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()>
     }
     log::info!("{fqrn} is mounted on {}", place.display());
     obey(&signals, &mounted, &place, device)?;
-    if let Some(list) = &list {
-        list.write();
-    }
+    write_list();
     Ok(())
 }
 
-/// The list of what was opened.
-struct List {
-    file: PathBuf,
-    client: Client,
-    record: Arc<Record>,
-    is_written: AtomicBool,
-}
-
-impl List {
-    fn new(arguments: &Arguments, client: &Client) -> Result<Option<Arc<List>>> {
-        let Some(file) = &arguments.record else { return Ok(None) };
-        let file = std::path::absolute(file).with_context(|| file.display().to_string())?;
-        let record = Arc::default();
-        Ok(Some(Arc::new(List { file, client: client.clone(), record, is_written: AtomicBool::new(false) })))
-    }
-
-    /// Writes it once: later its file system may be read-only.
-    fn write(&self) {
-        if self.is_written.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        if let Err(error) = std::fs::write(&self.file, self.record.to_list(&self.client)) {
-            log::error!("{}: {error}", self.file.display());
-        }
+/// Writes the list of what was opened, once: later its file system may be read-only.
+fn writer(list: Option<Arc<RecordFile>>, client: Client) -> impl Fn() + Clone + Send + Sync + 'static {
+    let once = Arc::new(Once::new());
+    move || {
+        once.call_once(|| {
+            if let Some(list) = &list
+                && let Err(error) = list.write(&client)
+            {
+                log::error!("{}: {error}", list.path().display());
+            }
+        });
     }
 }
 
@@ -102,7 +87,12 @@ fn client(arguments: &Arguments) -> Result<Client> {
     Client::new(settings).context("reading the configuration")
 }
 
-fn settings(arguments: &Arguments, config: &Config, list: Option<Arc<List>>) -> Result<Settings> {
+fn settings(
+    arguments: &Arguments,
+    config: &Config,
+    record: Option<Arc<RecordFile>>,
+    write_list: impl Fn() + Send + Sync + 'static,
+) -> Result<Settings> {
     let is_set = |name: &str| config.value(name).is_some();
     let usual = Settings::default();
     Ok(Settings {
@@ -110,11 +100,9 @@ fn settings(arguments: &Arguments, config: &Config, list: Option<Arc<List>>) -> 
         checks_permissions: config.on(&table::CHECK_PERMISSIONS)?,
         passthrough: config.switch(&table::FUSE_PASSTHROUGH)? != Some(false),
         kernel_keeps: config.duration(&table::KCACHE_TIMEOUT)?.filter(|_| is_set(table::KCACHE_TIMEOUT.name)),
-        record: list.as_ref().map(|list| list.record.clone()),
+        record,
         on_drop: Box::new(move || {
-            if let Some(list) = &list {
-                list.write();
-            }
+            write_list();
             logger::close();
         }),
         ..usual

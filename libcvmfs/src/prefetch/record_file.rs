@@ -1,18 +1,18 @@
 //! The file into which the list of what was used is written.
 
-use anyhow::{Context as _, bail};
-use libcvmfs::Error;
-use libcvmfs::client::Client;
-use libcvmfs::namespace::Node;
-use libcvmfs::prefetch::Record;
+use super::Record;
+use crate::Error;
+use crate::client::Client;
+use crate::namespace::Node;
 use parking_lot::Mutex;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A list and where it goes.
-pub(crate) struct RecordFile {
+#[derive(Debug)]
+pub struct RecordFile {
     path: PathBuf,
     record: Record,
     /// What was written last: who has taken the file away already does not want the same again.
@@ -21,26 +21,38 @@ pub(crate) struct RecordFile {
 
 impl RecordFile {
     /// Makes sure that the file can be written, so that a long run is not for nothing.
-    pub(crate) fn new(path: &Path) -> anyhow::Result<RecordFile> {
-        let path = std::path::absolute(path).context("--record")?;
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn new(path: &Path) -> io::Result<RecordFile> {
+        let path = std::path::absolute(path)?;
         if path.file_name().is_none() || path.exists() && !path.is_file() {
-            bail!("--record={}: this is no regular file", path.display());
+            return Err(io::Error::other("this is no regular file"));
         }
         let file = RecordFile { path, record: Record::default(), written: Mutex::default() };
         let temporary = file.temporary();
-        File::create(&temporary)
-            .and_then(|_| std::fs::remove_file(&temporary))
-            .with_context(|| format!("--record={} cannot be written", file.path.display()))?;
+        File::create(&temporary).and_then(|_| std::fs::remove_file(&temporary))?;
         Ok(file)
     }
 
+    /// Where it goes.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Notes that a file or directory was handed out.
-    pub(crate) fn note(&self, node: &Node) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// As [`Record::note`].
+    pub fn note(&self, node: &Node) -> Result<(), Error> {
         self.record.note(node)
     }
 
     /// Puts the list there, in one step, unless it was written before.
-    pub(crate) fn write(&self, client: &Client) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If it cannot be written; what was there before stays.
+    pub fn write(&self, client: &Client) -> io::Result<()> {
         let list = self.record.to_list(client);
         let mut before = self.written.lock();
         if *before == list {
@@ -57,7 +69,7 @@ impl RecordFile {
             Ok(()) => *before = list,
             Err(_) => drop(std::fs::remove_file(&temporary)),
         }
-        written.with_context(|| format!("writing the list {}", self.path.display()))
+        written
     }
 
     fn temporary(&self) -> PathBuf {
