@@ -1,7 +1,6 @@
 //! Working in an instance that is there: a login shell, or another program, beside what runs in it.
 
 use crate::arguments::{Backend, Start};
-use crate::child::code;
 use crate::cvmfs;
 use crate::description::{Description, Form};
 use crate::name::Name;
@@ -81,11 +80,10 @@ fn enter(name: &Name, by: u32, description: &Description, start: &Start) -> Resu
             io::Result::Ok(())
         })
     };
-    let child = match command.spawn() {
-        Ok(child) => i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("process number")?,
-        Err(error) => return Ok(init::failed(&program, &error)),
-    };
-    signals.accompany(child).map(code)
+    match command.spawn() {
+        Ok(child) => signals.accompany_program(&child),
+        Err(error) => Ok(init::failed(&program, &error)),
+    }
 }
 
 /// A program below the process `by` that is in other namespaces, and which of them are others than those here.

@@ -31,7 +31,8 @@ pub(crate) fn run(wanted: &Export) -> Result<u8> {
         bail!("{} exists already, and is not written over", wanted.image.display());
     }
     let layer = layer(wanted)?;
-    let (plain, packed) = (layer.bytes()?, layer.packed()?);
+    let plain = layer.bytes()?;
+    let packed = layer::packed(&plain)?;
     let mut layout = Layout::new();
     let config = json!({
         "architecture": MACHINE,

@@ -1,7 +1,6 @@
 //! Instances without any namespace: `cvmfs-run` shows their programs a root of their own.
 
 use crate::arguments::{Net, Start};
-use crate::child::code;
 use crate::cvmfs;
 use crate::description::Description;
 use crate::name::Name;
@@ -12,7 +11,6 @@ use crate::say::say;
 use crate::store::Store;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::SigSet;
-use rustix::process::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -123,6 +121,5 @@ fn supervise(command: &mut Command) -> Result<u8> {
         })
     };
     let child = command.spawn().with_context(|| format!("starting {}", command.get_program().display()))?;
-    let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("process number")?;
-    signals.accompany(child).map(code)
+    signals.accompany_program(&child)
 }

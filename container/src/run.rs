@@ -357,6 +357,12 @@ impl Signals {
         }
     }
 
+    /// Passes them on to a program until it ends; gives its exit status.
+    pub(crate) fn accompany_program(&self, program: &std::process::Child) -> Result<u8> {
+        let process = i32::try_from(program.id()).ok().and_then(Pid::from_raw).context("process number")?;
+        self.accompany(process).map(child::code)
+    }
+
     /// Passes them on until the child ends.
     pub(crate) fn accompany(&self, child: Pid) -> Result<WaitStatus> {
         loop {

@@ -60,13 +60,13 @@ impl Layer {
         }
         archive.into_inner().context("writing the archive")
     }
+}
 
-    /// The archive, compressed.
-    pub(super) fn packed(&self) -> Result<Vec<u8>> {
-        let mut out = GzEncoder::new(Vec::new(), Compression::default());
-        out.write_all(&self.bytes()?).context("compressing the archive")?;
-        out.finish().context("compressing the archive")
-    }
+/// An archive, compressed.
+pub(super) fn packed(archive: &[u8]) -> Result<Vec<u8>> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::default());
+    out.write_all(archive).context("compressing the archive")?;
+    out.finish().context("compressing the archive")
 }
 
 /// The loader of a program and the libraries that this finds; none for a static program.
