@@ -27,6 +27,23 @@ pub(crate) struct Arguments {
     pub(crate) start: Start,
 }
 
+const RULES_HELP: &str = "\
+RULES
+One rule on a line, with absolute paths. Later rules win, also for parts of what an earlier one names. A dash before a \
+path says that there may be nothing.
+
+    readonly PATH...    what the tree has there
+    copy PATH...        a copy of it, made once
+    writable PATH...    an empty directory
+    touch PATH...       an empty file
+    import PATH...      a copy of what the host has there, made once
+    set NAME=VALUE      a variable for the programs of an instance
+
+The usual rules:
+    readonly /
+    copy -/etc -/var
+    writable -/home -/root -/srv -/mnt -/media";
+
 const AFTER_HELP: &str = "\
 EXIT STATUS
 The exit status is that of the program, or 128 and the number of the signal that ended it. It is 125 if cernvm-fork \
@@ -83,6 +100,12 @@ pub(crate) enum Command {
     /// programs and options make the same bytes.
     #[command(name = "export-oci")]
     Export(Export),
+    /// Lay a root out in a directory by rules, with links to a tree and copies of it
+    ///
+    /// It is for where nothing can be mounted and nothing be interposed, such as the root of a container into which the host
+    /// has brought /cvmfs. What is there already stays, so it can be done at each start.
+    #[command(after_long_help = RULES_HELP)]
+    Layout(LayOut),
     /// Serve a repository to the kernel through the device that is the standard input
     #[command(name = "serve-repository", hide = true)]
     Serve(Served),
@@ -120,6 +143,20 @@ pub(crate) struct Export {
     /// The name that engines give the image
     #[arg(long, value_name = "NAME", default_value = "localhost/cernvm:latest")]
     pub(crate) tag: String,
+}
+
+/// What is laid out.
+#[derive(Debug, Args)]
+pub(crate) struct LayOut {
+    /// A file of rules, or the word usual
+    pub(crate) rules: PathBuf,
+
+    /// The directory that becomes a root
+    pub(crate) target: PathBuf,
+
+    /// The operating system's tree, as an absolute path: links lead there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: PathBuf,
 }
 
 /// What is served to the kernel.
@@ -180,6 +217,12 @@ pub(crate) struct Start {
     /// It takes FUSE (/dev/fuse), or --backend=interposer, which is used where FUSE is not.
     #[arg(long, value_name = "REPO[/PATH]", conflicts_with = "root")]
     pub(crate) os: Option<Os>,
+
+    /// Lay the new instance's root out by rules instead of a layer over the tree: see 'cernvm-fork help layout'
+    ///
+    /// It takes namespaces and no overlayfs: for kernels before Linux 5.11, and homes on NFS. FILE can be the word usual.
+    #[arg(long, value_name = "FILE", requires = "new")]
+    pub(crate) layout: Option<PathBuf>,
 
     /// The current instance, on which a new one stacks; default: the one that CERNVM_FORK names
     #[arg(long, value_name = "NAME")]

@@ -31,6 +31,9 @@ pub(crate) fn run(name: &Name, archive: &Path) -> Result<u8> {
     let store = Store::open()?;
     let locked = store.lock()?;
     let description = locked.read(name)?;
+    if description.form == Form::Laid {
+        bail!("'{name}' is laid out by rules: it has no layer, and its changes are not known apart from copies");
+    }
     let _still = locked.claim(name)?;
     drop(locked);
     let places = store.layers();

@@ -56,12 +56,12 @@ pub(crate) fn provide(start: &Start, backend: Backend) -> Result<Provision> {
 /// As [`provide`], for programs whose root is shown by `cvmfs-run`, which then shows repositories, too.
 pub(crate) fn provide_by_root(start: &Start, os: Option<&Os>) -> Result<Provision> {
     let mut provision = Provision::default();
-    let (there, missing): (Vec<&Fqrn>, Vec<&Fqrn>) = start.cvmfs.iter().partition(|fqrn| host_has(fqrn));
-    for fqrn in there {
+    for fqrn in start.cvmfs.iter().filter(|fqrn| host_has(fqrn)) {
         let place = Path::new("/cvmfs").join(fqrn.as_str());
         provision.binds.push(Bind { source: place.clone(), target: place, read_only: true });
     }
-    let mut shown: Vec<&str> = missing.into_iter().map(Fqrn::as_str).collect();
+    // Also what the host has: it is listed so, and found at its place before it would be asked for.
+    let mut shown: Vec<&str> = start.cvmfs.iter().map(Fqrn::as_str).collect();
     shown.extend(os.map(|os| os.fqrn.as_str()));
     provision.environment = parameters(start.options.clone(), &cache(start)?, &shown);
     Ok(provision)

@@ -4,6 +4,7 @@ use crate::arguments::Os;
 use crate::ids::Ids;
 use crate::kept::Kept;
 use crate::layer::LayerId;
+use crate::layout::Layout;
 use crate::sandbox::root;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub(crate) enum Form {
     Overlay,
     /// As `cvmfs-run --root` keeps it.
     Interposed,
+    /// As it is, in a root laid out by rules.
+    Laid,
 }
 
 impl Form {
@@ -32,6 +35,7 @@ impl Form {
         match self {
             Form::Overlay => root::MOST_LAYERS,
             Form::Interposed => cvmfs_union::MOST_LAYERS,
+            Form::Laid => 1,
         }
     }
 }
@@ -52,6 +56,9 @@ pub(crate) struct Description {
     pub(crate) layers: Vec<LayerId>,
     #[serde(default)]
     pub(crate) form: Form,
+    /// The rules by which its root is laid out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) layout: Option<Layout>,
     /// Options that it was made with.
     #[serde(default)]
     pub(crate) kept: Kept,
@@ -68,8 +75,19 @@ impl Description {
     pub(crate) fn new(root: PathBuf, form: Form, ids: Ids, ephemeral: bool) -> Description {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let created = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        let (layers, kept) = (Vec::new(), Kept::default());
-        Description { format: FORMAT, root, os: None, root_hash: None, layers, form, kept, ids, ephemeral, created }
+        Description {
+            format: FORMAT,
+            root,
+            os: None,
+            root_hash: None,
+            layers: Vec::new(),
+            form,
+            layout: None,
+            kept: Kept::default(),
+            ids,
+            ephemeral,
+            created,
+        }
     }
 
     /// An instance without layers over a tree in a repository.

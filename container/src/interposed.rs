@@ -33,6 +33,9 @@ pub(crate) fn refuse(start: &Start) -> Result<()> {
              --backend=namespaces"
         );
     }
+    if start.layout.is_some() {
+        bail!("--layout is for where no layer can be laid over a tree: --backend=interposer lays one over every tree");
+    }
     if start.net() == Net::None {
         bail!("--net=none takes a network namespace: it is not to be had with --backend=interposer");
     }

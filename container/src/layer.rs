@@ -2,8 +2,8 @@
 //!
 //! | in a layer | what |
 //! |---|---|
-//! | `fs` | files, as overlayfs keeps them: deleted ones are devices 0/0, replaced directories are marked; or as [`cvmfs_union`] does |
-//! | `work` | what overlayfs needs beside them |
+//! | `fs` | files, as overlayfs keeps them: deleted ones are devices 0/0, replaced directories are marked; or as [`cvmfs_union`] does; or a root laid out by rules |
+//! | `work` | what overlayfs needs beside them; a root that is being laid out |
 //! | `gone` | without overlayfs: which names were taken away |
 //! | `ids` | whose they are, if they may be somebody else's than the caller's |
 
@@ -72,6 +72,8 @@ pub(crate) fn make(layers: &Path, form: Form, ids: &Ids) -> Result<LayerId> {
             made => made.with_context(|| format!("making {}", directory.display()))?,
         }
         let made = match form {
+            // Its files come when they are complete.
+            Form::Laid => DirBuilder::new().mode(0o700).create(id.work(layers)),
             Form::Overlay => DirBuilder::new()
                 .mode(0o755)
                 .create(id.files(layers))

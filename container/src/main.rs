@@ -13,6 +13,7 @@
 //! | [`interposed`] | instances without any namespace |
 //! | [`kept`] | options that are kept with an instance |
 //! | [`layer`] | what an instance wrote |
+//! | [`layout`] | a root laid out by rules, of links and copies |
 //! | [`list`] | which instances there are |
 //! | [`mounted`] | what the host has mounted |
 //! | [`name`] | what an instance may be called |
@@ -36,6 +37,7 @@ mod ids;
 mod interposed;
 mod kept;
 mod layer;
+mod layout;
 mod list;
 mod mounted;
 mod name;
@@ -92,6 +94,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Some(Command::Destroy { names }) => destroy(&names),
         Some(Command::Commit { name, archive }) => commit::run(&name, &archive),
         Some(Command::Export(what)) => export::run(&what),
+        Some(Command::Layout(what)) => layout::run(&what),
         Some(Command::Serve(what)) => served::run(&what).map(|()| 0),
         Some(Command::Generate(what)) => cvmfs_command::generate::run(&what, Arguments::command()).map(|()| 0),
         None => match arguments.start.name.as_slice() {

@@ -7,11 +7,13 @@ use crate::description::{Description, Form};
 use crate::ids::Ids;
 use crate::interposed;
 use crate::kept::Kept;
+use crate::layout::{self, Layout};
 use crate::mounted;
 use crate::name::Name;
 use crate::probe;
+use crate::sandbox::laid::Laid;
 use crate::sandbox::program::{self, Program};
-use crate::sandbox::root::Layers;
+use crate::sandbox::root::{Layers, Tree};
 use crate::sandbox::{ALWAYS, Plan};
 use crate::say::say;
 use crate::served::{self, Servers};
@@ -54,28 +56,30 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
         return end(&store, running, &description, status);
     }
     let provision = cvmfs::provide(start, backend)?;
-    let (running, mut description) = open(&store, name, start, Form::Overlay)?;
+    let form = if start.layout.is_some() { Form::Laid } else { Form::Overlay };
+    let (running, mut description) = open(&store, name, start, form)?;
     let binds: Vec<_> = provision.binds.into_iter().chain(start.bind.iter().cloned()).collect();
-    if description.os.is_none() {
+    if description.os.is_none() && description.form == Form::Overlay {
         check_whole(&description.root)?;
     }
     let os = description.os.as_ref().map(|os| (os, description.root_hash.as_deref()));
     let sides = served::both_sides(os, &store.instance(name).join("os"), provision.served, start.options.clone())?;
     let (mounts, servers) = sides.unzip();
-    let layers = layers(&store, name, &description)?;
     let (mut directories, mut files) = (Vec::new(), Vec::new());
     for bind in binds.iter().filter(|bind| !lies_in_memory(&bind.target)) {
         let found = fs::metadata(&bind.source).with_context(|| format!("--bind {}", bind.source.display()))?;
         if found.is_dir() { &mut directories } else { &mut files }.push(bind.target.clone());
     }
-    layers.make_places(&directories, &files)?;
-    let more = provision.environment.into_iter().chain(variables(start)).collect();
+    let tree = tree(&store, name, &description, &directories, &files)?;
+    let set = description.layout.iter().flat_map(|layout| layout.variables());
+    let set = set.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let more = set.chain(provision.environment).chain(variables(start)).collect();
     let (program_name, arguments) = program_of(start);
     let plan = Plan {
         name: name.as_str().to_owned(),
         backend,
         net: start.net(),
-        layers,
+        tree,
         binds,
         repositories: provision.mounted,
         served: mounts,
@@ -91,7 +95,7 @@ pub(crate) fn start(start: &Start) -> Result<u8> {
     };
     if start.verbose {
         say!("backend {}, {} layers over {}", backend.name(), description.layers.len(), description.root.display());
-        say!("{} users inside; written to {}", description.ids.users(), plan.layers.written.display());
+        say!("{} users inside; written to {}", description.ids.users(), plan.tree.written().display());
     }
     let known = description.root_hash.clone();
     let ids = description.ids.clone();
@@ -133,11 +137,12 @@ fn backend(begins: Option<&Description>, name: &Name, start: &Start) -> Result<B
              make a new instance",
             other.name()
         ),
-        (Some(Form::Overlay), Some(Backend::Interposer)) => bail!(
+        (Some(Form::Overlay | Form::Laid), Some(Backend::Interposer)) => bail!(
             "what '{name}' begins with was written in namespaces, and --backend=interposer cannot read it: commit it, and make \
              a new instance"
         ),
-        (Some(Form::Overlay), None) => probe::best_in_namespaces(),
+        (Some(Form::Overlay | Form::Laid), None) => probe::best_in_namespaces(),
+        (None, None) if start.layout.is_some() => probe::best_in_namespaces(),
         (None, None) if start.os.is_some() && !served::is_possible() => Ok(Backend::Interposer),
         (None, None) => probe::best(),
         (_, Some(backend)) => Ok(backend),
@@ -188,7 +193,8 @@ pub(crate) fn refuse_directories() -> Result<()> {
 fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Running, Description)> {
     let locked = store.lock()?;
     locked.sweep()?;
-    let root = start.root.as_deref().map(tree).transpose()?;
+    let root = start.root.as_deref().map(root_of).transpose()?;
+    let layout = start.layout.as_deref().map(layout::read).transpose()?;
     let running = match (locked.has(name), start.new) {
         (true, true) => bail!("there is an instance '{name}' already: destroy it, or start it without --new"),
         (true, false) => {
@@ -201,12 +207,13 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
         }
         (false, true) => {
             if let Some(os) = start.os.clone() {
-                return make_over(&locked, name, os, form, start);
+                return make_over(&locked, name, os, form, layout, start);
             }
             let root =
                 root.context("a new instance needs an operating system's tree: --root DIR or --os REPO[/PATH]")?;
             let ids = match form {
                 Form::Interposed => Ids::own(),
+                Form::Laid => usable_ids()?,
                 Form::Overlay => {
                     check_apart(store, &root)?;
                     check_whole(&root)?;
@@ -214,7 +221,7 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
                 }
             };
             let description = Description::new(root, form, ids, start.ephemeral);
-            locked.make(name, Description { kept: Kept::of(start), ..description })?
+            locked.make(name, Description { kept: Kept::of(start), layout, ..description })?
         }
         (false, false) => {
             let current = start.current().map_err(anyhow::Error::msg).context("CERNVM_FORK")?;
@@ -231,14 +238,21 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
 }
 
 /// Makes a new instance over a tree in a repository.
-fn make_over(locked: &Locked<'_>, name: &Name, os: Os, form: Form, start: &Start) -> Result<(Running, Description)> {
+fn make_over(
+    locked: &Locked<'_>,
+    name: &Name,
+    os: Os,
+    form: Form,
+    layout: Option<Layout>,
+    start: &Start,
+) -> Result<(Running, Description)> {
     let ids = if form == Form::Interposed { Ids::own() } else { usable_ids()? };
     let description = Description::over(os, form, ids, start.ephemeral);
-    let running = locked.make(name, Description { kept: Kept::of(start), ..description })?;
+    let running = locked.make(name, Description { kept: Kept::of(start), layout, ..description })?;
     Ok((running, locked.read(name)?))
 }
 
-fn tree(path: &Path) -> Result<PathBuf> {
+fn root_of(path: &Path) -> Result<PathBuf> {
     let root = fs::canonicalize(path).with_context(|| format!("--root {}", path.display()))?;
     if !root.is_dir() || root.to_str().is_none() {
         bail!("--root {} must be a directory whose name is UTF-8 text", root.display());
@@ -285,7 +299,14 @@ fn usable_ids() -> Result<Ids> {
     }
 }
 
-fn layers(store: &Store, name: &Name, description: &Description) -> Result<Layers> {
+/// What the tree of an instance is made of; with layers, these places to mount upon are made.
+fn tree(
+    store: &Store,
+    name: &Name,
+    description: &Description,
+    directories: &[PathBuf],
+    files: &[PathBuf],
+) -> Result<Tree> {
     let directory = store.layers();
     let (written, below) = description.layers.split_first().context("an instance without a layer")?;
     let instance = store.instance(name);
@@ -295,7 +316,13 @@ fn layers(store: &Store, name: &Name, description: &Description) -> Result<Layer
     };
     let read = below.iter().map(|layer| layer.files(&directory)).collect();
     let (written, work) = (written.files(&directory), written.work(&directory));
-    Ok(Layers { place: instance.join("root"), written, work, read, system, places: instance.join("places") })
+    let place = instance.join("root");
+    if let Some(layout) = description.layout.clone() {
+        return Ok(Tree::Laid(Laid { place, written, work, system, layout }));
+    }
+    let layers = Layers { place, written, work, read, system, places: instance.join("places") };
+    layers.make_places(directories, files)?;
+    Ok(Tree::Layered(layers))
 }
 
 /// Runs the plan in a child: signals go there, its exit status comes back.

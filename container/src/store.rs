@@ -10,7 +10,7 @@
 //! The description of an instance says which layers it consists of. Whatever no description names is garbage, so an
 //! interrupted command leaves nothing half made: each change is one rename.
 
-use crate::description::Description;
+use crate::description::{Description, Form};
 use crate::kept::Kept;
 use crate::layer::{self, LayerId};
 use crate::name::Name;
@@ -197,6 +197,9 @@ impl Locked<'_> {
     /// If the parent runs: what it writes would show through.
     pub(crate) fn fork(&self, name: &Name, parent: &Name, kept: Kept, ephemeral: bool) -> Result<Running> {
         let mut below = self.read(parent)?;
+        if below.form == Form::Laid {
+            bail!("'{parent}' is laid out by rules, and has no layers that could be shared: --new makes another one");
+        }
         let _still = self.claim(parent).context("only what is not being written to can be shared")?;
         let layers = self.store.layers();
         let written = below.layers.first().is_some_and(|top| !layer::is_empty(&layers, below.form, top));

@@ -86,6 +86,14 @@ fn end_all() {
 /// Tells why a program was not started, and gives the exit status for that.
 pub(crate) fn failed(program: &Program, error: &io::Error) -> u8 {
     let name = program.name.as_deref().unwrap_or_default();
+    if let Some(shows) = &program.shown_by {
+        say!(
+            "{}, which shows /cvmfs, could not be started: {error}; built for this machine it needs its C library in the tree, \
+             the static one (ci/portable) needs nothing",
+            shows.display()
+        );
+        return OWN_FAILURE;
+    }
     say!("{}: {error}", name.display());
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => NOT_FOUND,

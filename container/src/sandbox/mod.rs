@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`devices`] | `/dev` |
 //! | [`init`] | process 1: starts the program, passes signals on, reaps |
+//! | [`laid`] | the tree, where it is laid out by rules |
 //! | [`mounts`] | mounts that lie nowhere yet |
 //! | [`network`] | the loop-back of a network of its own, and the name servers |
 //! | [`privilege`] | what the program may not do |
@@ -12,6 +13,7 @@
 
 mod devices;
 pub(crate) mod init;
+pub(crate) mod laid;
 pub(crate) mod mounts;
 pub(crate) mod network;
 mod privilege;
@@ -23,7 +25,7 @@ use crate::served::Mounts;
 use anyhow::{Context as _, Result};
 use mounts::Mount;
 use program::Program;
-use root::Layers;
+use root::Tree;
 use rustix::fs::Mode;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, umask};
@@ -34,7 +36,7 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) backend: Backend,
     pub(crate) net: Net,
-    pub(crate) layers: Layers,
+    pub(crate) tree: Tree,
     /// What of the host is shown inside.
     pub(crate) binds: Vec<Bind>,
     /// Repositories that the host has mounted.
@@ -84,7 +86,7 @@ impl Plan {
         let name_servers = network::name_servers();
         let served = self.served.as_ref().map(Mounts::make).transpose()?.unwrap_or_default();
         let prepared = self.prepare(served)?;
-        root::enter(&self.layers)?;
+        root::enter(&self.tree)?;
         prepared.attach()?;
         if self.net == Net::None {
             network::loop_back().context("starting the loop-back network")?;
@@ -110,6 +112,7 @@ impl Plan {
         } else {
             mounts::copy("/proc")?
         };
+        prepared.places = self.tree.prepare()?;
         prepared.add("/proc", process);
         let system = match self.net {
             // Only who has a network of his own may mount what shows its devices.

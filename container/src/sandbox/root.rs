@@ -1,6 +1,8 @@
-//! The tree of an instance: layers over the operating system, and nothing else.
+//! The tree of an instance: layers over the operating system, or one laid out by rules, and nothing else.
 
 use super::ALWAYS;
+use super::laid::Laid;
+use super::mounts::Mount;
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -10,6 +12,38 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+
+/// The tree of an instance.
+pub(crate) enum Tree {
+    Layered(Layers),
+    Laid(Laid),
+}
+
+impl Tree {
+    /// Makes ready what can only be made ready while the host's tree is there; gives mounts for places in this one.
+    pub(crate) fn prepare(&self) -> Result<Vec<(PathBuf, Mount)>> {
+        match self {
+            Tree::Layered(_) => Ok(Vec::new()),
+            Tree::Laid(laid) => laid.prepare(),
+        }
+    }
+
+    /// Mounts it; gives the place.
+    fn mount(&self) -> Result<&Path> {
+        match self {
+            Tree::Layered(layers) => layers.mount().map(|()| layers.place.as_path()),
+            Tree::Laid(laid) => laid.mount().map(|()| laid.place.as_path()),
+        }
+    }
+
+    /// What is written to.
+    pub(crate) fn written(&self) -> &Path {
+        match self {
+            Tree::Layered(layers) => &layers.written,
+            Tree::Laid(laid) => &laid.written,
+        }
+    }
+}
 
 /// The most layers: their names must fit into one page for the kernel.
 pub(crate) const MOST_LAYERS: usize = 200;
@@ -85,7 +119,7 @@ impl Layers {
 }
 
 /// A name for the directory `path` in `top`, whose links lead to places in `top` only.
-fn by_number(top: &Path, path: &Path, open: &mut Vec<OwnedFd>) -> Result<String> {
+pub(super) fn by_number(top: &Path, path: &Path, open: &mut Vec<OwnedFd>) -> Result<String> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = openat(CWD, top, flags, Mode::empty())
         .and_then(|top| openat2(top, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS))
@@ -96,10 +130,10 @@ fn by_number(top: &Path, path: &Path, open: &mut Vec<OwnedFd>) -> Result<String>
 }
 
 /// Mounts the tree and makes it the root of this process. Nothing of the tree before is left.
-pub(crate) fn enter(layers: &Layers) -> Result<()> {
-    layers.mount()?;
+pub(crate) fn enter(tree: &Tree) -> Result<()> {
+    let place = tree.mount()?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, &layers.place, flags, Mode::empty()).context("opening the new root")?;
+    let root = openat(CWD, place, flags, Mode::empty()).context("opening the new root")?;
     fchdir(&root).context("entering the new root")?;
     // The old root comes to lie upon the new one, and goes from there.
     pivot_root(".", ".").context("changing the root")?;
