@@ -8,6 +8,7 @@
 //! | [`command_line`] | the kernel command line |
 //! | [`mod@unwrap`] | gzip, base64 and MIME around user data, with limits |
 //! | [`section`] | the loader's section inside user data |
+//! | [`words`] | what can be told, as a table |
 //! | [`settings`] | every setting, its sources in order of precedence |
 //! | [`shell`] | files of shell assignments, read without a shell |
 //! | [`opennebula`] | what `context.sh` says about the network and the user |
@@ -26,6 +27,7 @@ pub mod section;
 pub mod settings;
 pub mod shell;
 pub mod unwrap;
+pub mod words;
 
 pub use command_line::CommandLine;
 pub use interface::Interface;

@@ -5,6 +5,7 @@
 
 use crate::command_line::CommandLine;
 use crate::section::{Section, shown};
+use crate::words::{self, Here, WORDS};
 
 /// Settings of one boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,22 +30,35 @@ pub struct Settings {
     pub record: bool,
     /// `cernvm_pin=previous`: this once the snapshot that was pinned before the present one. Only the kernel command line says so.
     pub previous: bool,
-    /// `cvmfs_root_hash`: the snapshot to boot, whatever is pinned.
+    /// `cvmfs_root_hash` on the kernel command line: the snapshot to boot this once, whatever is pinned.
     pub root_hash: Option<String>,
+    /// `cvmfs_root_hash` in user data: the snapshot that a first boot pins.
+    pub first_root_hash: Option<String>,
     /// `cernvm_path`: the root tree inside the repository, without slashes at its ends.
     pub path: String,
     /// `resize_rootfs`: the scratch partition takes the whole disk.
     pub whole_disk: bool,
     /// `scratch_device`: a disk or partition to use, and to format if it is not a scratch already.
     pub scratch_device: Option<String>,
-    /// `cvmfs_ntp`: whom to ask for the time; `None` for nobody.
-    pub time_server: Option<String>,
+    /// `cvmfs_ntp`: whom to ask for the time.
+    pub time: TimeSource,
     /// `cernvm_inject`: an archive to unpack once, as base64.
     pub inject: Option<String>,
     /// `cvmdebug`: a shell before the operating system starts.
     pub debug: bool,
     /// `rescue=reboot`: the rescue shell is left after a time.
     pub rescue: Rescue,
+}
+
+/// Who is asked for the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeSource {
+    /// Nobody said: the network's own server, or else a public one.
+    Usual,
+    /// This server, whatever the network says.
+    Server(String),
+    /// Nobody.
+    Nobody,
 }
 
 /// What happens when a step fails for good.
@@ -72,10 +86,11 @@ impl Default for Settings {
             record: false,
             previous: false,
             root_hash: None,
+            first_root_hash: None,
             path: String::new(),
             whole_disk: true,
             scratch_device: None,
-            time_server: Some("pool.ntp.org".to_owned()),
+            time: TimeSource::Usual,
             inject: None,
             debug: false,
             rescue: Rescue::Shell,
@@ -83,34 +98,17 @@ impl Default for Settings {
     }
 }
 
-/// Keys of the original that are known and not acted upon.
-const IGNORED: [&str; 6] =
-    ["use_boothd", "cvmfs_wait_on_squid", "useglideinwms", "cvm_cluster_pin", "cvm_cluster_master", "cvm_service_url"];
-
 impl Settings {
     /// What the kernel command line says.
     pub fn from_command_line(line: &CommandLine) -> Settings {
         let mut settings = Settings::default();
         let mut explicit = Explicit::default();
-        let keys = [
-            "cvmfs_server",
-            "cvmfs_cdn",
-            "cvmfs_url",
-            "cvmfs_repos",
-            "cvmfs_proxy",
-            "cvmfs_pac_urls",
-            "cvmfs_repository_tag",
-            "cvmfs_root_hash",
-            "cernvm_path",
-            "resize_rootfs",
-            "scratch_device",
-            "cvmfs_ntp",
-        ];
-        for key in keys {
+        for key in WORDS.iter().filter_map(|word| word.line) {
             if let Some(value) = line.value(key) {
                 settings.set(key, value, &mut explicit);
             }
         }
+        settings.root_hash = settings.first_root_hash.take();
         settings.force_tag = line.value("cvmfs_force_tag").filter(|tag| !tag.is_empty()).map(str::to_owned);
         settings.record = line.has("cvmfs_record");
         settings.previous = line.value("cernvm_pin") == Some("previous");
@@ -130,10 +128,10 @@ impl Settings {
         let mut explicit = Explicit::default();
         let mut remarks = section.remarks.clone();
         for (key, value) in section.pairs() {
-            if IGNORED.contains(&key) {
-                remarks.push(format!("{key} is not supported"));
-            } else if !self.set(key, value, &mut explicit) {
-                remarks.push(format!("{} is not known", shown(key)));
+            match words::in_section(key).map(|word| word.here) {
+                Some(Here::No(reason)) => remarks.push(format!("{key} has no effect: {reason}")),
+                Some(_) if self.set(key, value, &mut explicit) => {}
+                _ => remarks.push(format!("{} is not known", shown(key))),
             }
         }
         if (explicit.server || explicit.proxy) && !explicit.cdn {
@@ -168,11 +166,17 @@ impl Settings {
             }
             "cvmfs_pac_urls" => self.pac_urls = text(),
             "cvmfs_repository_tag" | "cvmfs_tag" => self.tag = text().filter(|tag| !tag.eq_ignore_ascii_case("head")),
-            "cvmfs_root_hash" => self.root_hash = text(),
+            "cvmfs_root_hash" => self.first_root_hash = text(),
             "cernvm_path" => value.trim_matches('/').clone_into(&mut self.path),
             "resize_rootfs" => self.whole_disk = switch(value).unwrap_or(self.whole_disk),
             "scratch_device" => self.scratch_device = text(),
-            "cvmfs_ntp" => self.time_server = text().filter(|server| !server.eq_ignore_ascii_case("none")),
+            "cvmfs_ntp" => {
+                self.time = match value {
+                    "" => TimeSource::Usual,
+                    _ if value.eq_ignore_ascii_case("none") => TimeSource::Nobody,
+                    _ => TimeSource::Server(value.to_owned()),
+                };
+            }
             "cernvm_inject" => self.inject = text(),
             _ => return false,
         }
@@ -269,8 +273,8 @@ mod tests {
     fn user_data_beats_the_command_line() {
         let mut settings = image("cvmfs_repository_tag=old cernvm_path=/cvm4/ cvmfs_ntp=NONE");
         assert_eq!(
-            (settings.tag.as_deref(), settings.tree(), &settings.time_server),
-            (Some("old"), Some("cvm4"), &None)
+            (settings.tag.as_deref(), settings.tree(), &settings.time),
+            (Some("old"), Some("cvm4"), &TimeSource::Nobody)
         );
         settings.apply(&section("cvmfs_branch=test.example.org\ncvmfs_tag=new\nresize_rootfs=no"));
         assert_eq!(settings.repository.as_deref(), Some("test.example.org"));
@@ -286,7 +290,55 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_remarked() {
-        let remarks = image("").apply(&section("use_boothd=on\nfoo=bar"));
-        assert_eq!(remarks, ["use_boothd is not supported", "foo is not known"]);
+        let remarks = image("").apply(&section("use_boothd=on\nfoo=bar\nrescue=reboot"));
+        assert!(remarks[0].starts_with("use_boothd has no effect: no partition is added"), "{remarks:?}");
+        assert_eq!(remarks[1..], ["foo is not known", "rescue is not known"]);
+    }
+
+    #[test]
+    fn whom_to_ask_for_the_time_is_told_by_user_data_as_well() {
+        for (line, lines, expected) in [
+            ("", "cvmfs_tag=x", TimeSource::Usual),
+            ("", "cvmfs_ntp=ntp.example.org", TimeSource::Server("ntp.example.org".to_owned())),
+            ("cvmfs_ntp=ntp.example.org", "cvmfs_ntp=none", TimeSource::Nobody),
+            ("cvmfs_ntp=NONE", "cvmfs_ntp=", TimeSource::Usual),
+        ] {
+            let mut settings = image(line);
+            assert_eq!(settings.apply(&section(lines)), [""; 0]);
+            assert_eq!(settings.time, expected, "{line} {lines}");
+        }
+    }
+
+    #[test]
+    fn a_root_hash_of_user_data_is_for_the_first_boot_and_one_of_the_command_line_for_this_one() {
+        let hash = |text: &str| Some(text.to_owned());
+        let mut settings = image("cvmfs_root_hash=abc");
+        assert_eq!((&settings.root_hash, &settings.first_root_hash), (&hash("abc"), &None));
+        settings.apply(&section("cvmfs_root_hash=def"));
+        assert_eq!((&settings.root_hash, &settings.first_root_hash), (&hash("abc"), &hash("def")));
+    }
+
+    #[test]
+    fn every_word_of_the_table_is_followed_or_explained() {
+        for word in &WORDS {
+            if let (Some(key), Here::Yes(_) | Here::New(_)) = (word.section, word.here) {
+                for key in [Some(key), word.line].into_iter().flatten() {
+                    let mut settings = Settings::default();
+                    assert_eq!(settings.apply(&section(&format!("{key}=off"))), [""; 0]);
+                    assert_ne!(settings, Settings::default(), "{key} changes nothing");
+                }
+            }
+            if let (Some(key), Here::Yes(_) | Here::New(_)) = (word.line, word.here) {
+                let value = match key {
+                    "ip" => continue, // `Interface` reads it.
+                    "cernvm_pin" => "previous",
+                    "rescue" => "poweroff",
+                    "cvmdebug" | "cvmfs_record" => "1",
+                    _ => "off",
+                };
+                let settings = Settings::from_command_line(&CommandLine::parse(&format!("{key}={value}")));
+                assert_ne!(settings, Settings::default(), "{key} changes nothing");
+            }
+        }
     }
 }

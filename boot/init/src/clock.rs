@@ -5,6 +5,8 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 use std::net::{ToSocketAddrs as _, UdpSocket};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Who is asked where nobody said anything.
+pub(crate) const USUAL: &str = "pool.ntp.org";
 /// How long all servers together are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Seconds between the beginnings of NTP's and Unix's counting.

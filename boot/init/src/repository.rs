@@ -58,7 +58,7 @@ pub(crate) struct Kept {
 
 /// Decides.
 ///
-/// From the lowest to the highest: the newest, the tag of the settings, the pin, what was wished, and what the boot menu says: a
+/// From the lowest to the highest: the newest, the tag of the settings, the root hash of user data, the pin, what was wished, and what the boot menu says: a
 /// tag, a root hash, or the pin before the last change; those are for one boot and change no pin.
 pub(crate) fn choose(settings: &Settings, kept: &Kept) -> Snapshot {
     let once = |root_hash, tag| Snapshot { root_hash, tag, fresh: false, change: None };
@@ -78,7 +78,9 @@ pub(crate) fn choose(settings: &Settings, kept: &Kept) -> Snapshot {
     if let Some(pin) = &kept.pin {
         return Snapshot::pinned(pin);
     }
-    Snapshot { root_hash: None, tag: settings.tag.clone(), fresh: true, change: None }
+    let root_hash = settings.first_root_hash.clone();
+    let tag = settings.tag.clone().filter(|_| root_hash.is_none());
+    Snapshot { root_hash, tag, fresh: true, change: None }
 }
 
 /// Parameters of the client.
@@ -210,7 +212,7 @@ pub(crate) fn mounted_root_hash(place: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ucernvm_context::CommandLine;
+    use ucernvm_context::{CommandLine, Section};
 
     fn settings(line: &str) -> Settings {
         Settings::from_command_line(&CommandLine::parse(line))
@@ -239,6 +241,17 @@ mod tests {
         assert_eq!(chosen("cvmfs_root_hash=def", &kept), (text("def"), None, false, None));
         assert_eq!(chosen("cvmfs_force_tag=a", &kept), (None, text("a"), false, None));
         assert_eq!(chosen("cernvm_pin=previous", &kept), (text("old"), text("before"), false, None));
+    }
+
+    #[test]
+    fn a_root_hash_of_user_data_is_pinned_and_beaten_by_the_pin() {
+        let section = Section::find("[ucernvm-begin]\ncvmfs_root_hash=def\n[ucernvm-end]").expect("a section");
+        let mut settings = settings("cvmfs_repository_tag=t");
+        settings.apply(&section);
+        let snapshot = choose(&settings, &Kept::default());
+        assert_eq!((snapshot.root_hash.as_deref(), snapshot.tag, snapshot.fresh), (Some("def"), None, true));
+        let kept = Kept { pin: pin("abc", None), ..Kept::default() };
+        assert_eq!(choose(&settings, &kept), Snapshot::pinned(kept.pin.as_ref().expect("a pin")));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use ucernvm_context::opennebula::Context as OpenNebula;
+use ucernvm_context::settings::TimeSource;
 use ucernvm_context::{CommandLine, Interface, Section, Settings, UserData};
 use ucernvm_update::contract::{self, OURS, Verdict};
 use ucernvm_update::state::Pin;
@@ -35,9 +36,10 @@ const STEPS: [Step; 18] = [
     Step { name: "modules", run: load_modules },
     Step { name: "disks", run: look_at_disks },
     Step { name: "network", run: start_network },
-    Step { name: "time", run: ask_for_the_time },
     Step { name: "scratch", run: open_scratch },
     Step { name: "context", run: contextualize },
+    // User data may say whom to ask.
+    Step { name: "time", run: ask_for_the_time },
     Step { name: "new scratch", run: make_scratch },
     Step { name: "keep context", run: keep_context },
     Step { name: "finish update", run: snapshot::finish_update },
@@ -233,13 +235,15 @@ fn start_network(boot: &mut Boot) -> Result<()> {
 }
 
 fn ask_for_the_time(boot: &mut Boot) -> Result<()> {
-    let (Some(network), Some(told)) = (&boot.network, &boot.settings.time_server) else { return Ok(()) };
-    // The network's own server is nearer, but only if nobody asked for another.
-    let asked_for = boot.line.value("cvmfs_ntp").is_some();
-    let nearer = network.time_servers.first().filter(|_| !asked_for).map(IpAddr::to_string);
-    let server = nearer.as_ref().unwrap_or(told);
+    let Some(network) = &boot.network else { return Ok(()) };
+    let server = match &boot.settings.time {
+        TimeSource::Nobody => return Ok(()),
+        TimeSource::Server(server) => server.clone(),
+        // The network's own server is nearer.
+        TimeSource::Usual => network.time_servers.first().map_or(clock::USUAL.to_owned(), IpAddr::to_string),
+    };
     boot.console.begin(format_args!("Getting time from {server}"));
-    match clock::ask(server, boot.built) {
+    match clock::ask(&server, boot.built) {
         Ok(()) => boot.console.check(),
         Err(_) => boot.console.failed(),
     }
