@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use ucernvm_context::amiconfig::Amiconfig;
 use ucernvm_context::media::Medium;
 use ucernvm_context::opennebula::Context;
 use ucernvm_context::{About, CommandLine, Interface, Section, Settings, UserData, media, ovf};
@@ -28,6 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
         let again = Section::find(&section.to_text()).expect("a section just written");
         assert!(again.pairs().eq(section.pairs()));
     }
+    let _ = Amiconfig::find(&data).map(|told| told.translation());
     assert!(settings.tree().is_none_or(|tree| !tree.split('/').any(|part| part == "..")));
     let _ = (settings.server_url(), media::user_data(&Made(bytes)));
 });

@@ -9,6 +9,7 @@
 //! | [`mod@unwrap`] | gzip, base64 and MIME around user data, with limits |
 //! | [`section`] | the loader's section inside user data |
 //! | [`words`] | what can be told, as a table |
+//! | [`mod@amiconfig`] | sections for `amiconfig`, as cloud-config |
 //! | [`settings`] | every setting, its sources in order of precedence |
 //! | [`shell`] | files of shell assignments, read without a shell |
 //! | [`opennebula`] | what `context.sh` says about the network and the user |
@@ -17,6 +18,7 @@
 //! | [`metadata`] | sources of user data behind HTTP addresses |
 //! | [`interface`] | addresses of a network card that are not asked of DHCP |
 
+pub mod amiconfig;
 pub mod command_line;
 pub mod interface;
 pub mod media;

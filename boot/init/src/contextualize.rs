@@ -9,6 +9,7 @@ use std::io::Read as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use ucernvm_context::amiconfig::Amiconfig;
 use ucernvm_context::media::{self, Medium};
 use ucernvm_context::metadata::{self, Answer, Request};
 use ucernvm_context::opennebula::Context as OpenNebula;
@@ -18,6 +19,12 @@ use ucernvm_context::{About, Section, UserData};
 const PLACE: &str = "/run/medium";
 /// How long a metadata service may take to answer. Most machines have none, and every boot of those waits this long once.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// In a tree: the program, and where it looks for user data before it asks anybody.
+const AMICONFIG: &str = "usr/sbin/amiconfig";
+const AMICONFIG_DATA: &str = "var/lib/amiconfig/2007-12-15/user-data";
+/// In a tree.
+const CLOUD_INIT: &str = "usr/bin/cloud-init";
 
 /// A medium that is mounted.
 struct Mounted {
@@ -143,18 +150,39 @@ impl Kept {
         write(SOURCE, data.map_or("none", |data| data.source).as_bytes())
     }
 
-    /// Gives the user data to cloud-init in the system whose overlay is `upper`, as a source without a network.
-    pub(crate) fn hand_over(&self, upper: &Path) -> Result<()> {
-        let Ok(data) = fs::read(self.directory.join("user-data")) else { return Ok(()) };
-        let seed = upper.join("var/lib/cloud/seed/nocloud");
+    /// Gives the user data to the system at `root`, once; remarks for a person.
+    ///
+    /// cloud-init finds them as a source without a network, `amiconfig` as data that it has fetched itself before. What is
+    /// meant for an `amiconfig` that is not there is translated for cloud-init.
+    pub(crate) fn hand_over(&self, root: &Path) -> Result<Vec<String>> {
+        let Ok(bytes) = fs::read(self.directory.join("user-data")) else { return Ok(Vec::new()) };
+        let seed = root.join("var/lib/cloud/seed/nocloud");
         if seed.join("meta-data").exists() {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let data = UserData { source: "", bytes, about: About::default() };
+        let mut remarks = Vec::new();
         fs::create_dir_all(&seed)?;
-        write_private(&seed.join("user-data"), &data)?;
+        if let Some(told) = Amiconfig::find(&data) {
+            if root.join(AMICONFIG).exists() {
+                let cached = root.join(AMICONFIG_DATA);
+                cached.parent().map_or(Ok(()), fs::create_dir_all)?;
+                write_private(&cached, &data.bytes)?;
+            } else {
+                let translation = told.translation();
+                remarks = translation.remarks;
+                if let Some(text) = &translation.cloud_config {
+                    write_private(&seed.join("vendor-data"), text.as_bytes())?;
+                    if !root.join(CLOUD_INIT).exists() {
+                        remarks.push("the system has neither amiconfig nor cloud-init".to_owned());
+                    }
+                }
+            }
+        }
+        write_private(&seed.join("user-data"), &data.bytes)?;
         let about = fs::read(self.directory.join("meta-data")).unwrap_or_default();
         write_private(&seed.join("meta-data"), &about)?;
-        Ok(())
+        Ok(remarks)
     }
 }
 
@@ -219,6 +247,39 @@ mod tests {
         fs::write(&seed, "of the system").expect("a file");
         kept.hand_over(&upper).expect("nothing to do");
         assert_eq!(fs::read(&seed).expect("a seed"), b"of the system");
+    }
+
+    #[test]
+    fn what_amiconfig_is_told_goes_to_amiconfig_or_else_to_cloud_init() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        fs::create_dir(scratch.path().join("context")).expect("a directory");
+        let kept = Kept::on(scratch.path());
+        kept.keep(Some(&data(b"[amiconfig]\nplugins=hostname condor\n[hostname]\nhostname=vm\n")), None)
+            .expect("a context");
+        let tree = |programs: &[&str]| {
+            let tree = tempfile::tempdir().expect("a directory");
+            for program in programs {
+                let program = tree.path().join(program);
+                fs::create_dir_all(program.parent().expect("a directory")).expect("a directory");
+                fs::write(program, "").expect("a program");
+            }
+            tree
+        };
+        let modern = tree(&[CLOUD_INIT]);
+        let remarks = kept.hand_over(modern.path()).expect("a seed");
+        assert!(remarks.len() == 1 && remarks[0].starts_with("plug-in condor"), "{remarks:?}");
+        let vendor =
+            fs::read_to_string(modern.path().join("var/lib/cloud/seed/nocloud/vendor-data")).expect("a translation");
+        assert!(vendor.starts_with("#cloud-config\n") && vendor.contains(r#""hostname":"vm""#), "{vendor}");
+
+        let bare = tree(&[]);
+        assert_eq!(kept.hand_over(bare.path()).expect("a seed").len(), 2, "there is nobody to read it");
+
+        let old = tree(&[AMICONFIG]);
+        assert_eq!(kept.hand_over(old.path()).expect("data"), [""; 0]);
+        let cached = fs::read(old.path().join(AMICONFIG_DATA)).expect("data");
+        assert!(cached.starts_with(b"[amiconfig]"));
+        assert!(!old.path().join("var/lib/cloud/seed/nocloud/vendor-data").exists(), "it is not done twice");
     }
 
     #[test]

@@ -355,7 +355,9 @@ fn post_modules(boot: &mut Boot) -> Result<()> {
 }
 
 fn hand_over(boot: &mut Boot) -> Result<()> {
-    Kept::on(Path::new(SCRATCH)).hand_over(Path::new(switch::ROOT))?;
+    for remark in Kept::on(Path::new(SCRATCH)).hand_over(Path::new(switch::ROOT))? {
+        boot.console.warn(format_args!("user data: {remark}"));
+    }
     ucernvm_update::state::replace(&boot.scratch("aux/ucernvm-version"), format!("{}\n", boot.release).as_bytes())?;
     crate::update::offer(Path::new(switch::ROOT))?;
     let Some(archive) = &boot.settings.inject else { return Ok(()) };
