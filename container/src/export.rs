@@ -43,6 +43,9 @@ pub(crate) fn run(wanted: &Export) -> Result<u8> {
     let config = blob(&mut layout, "application/vnd.oci.image.config.v1+json", text(&config)?);
     let size = packed.len();
     let layer = blob(&mut layout, "application/vnd.oci.image.layer.v1.tar+gzip", packed);
+    // What 'docker load' looked for before version 25, and what 'docker save' still writes beside the rest.
+    let place = |blob: &Value| format!("blobs/{}", blob["digest"].as_str().unwrap_or_default().replace(':', "/"));
+    let for_older_engines = json!([{ "Config": place(&config), "RepoTags": [wanted.tag], "Layers": [place(&layer)] }]);
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
     let mut manifest = blob(&mut layout, kind, text(&manifest)?);
@@ -52,6 +55,7 @@ pub(crate) fn run(wanted: &Export) -> Result<u8> {
         json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [manifest] });
     layout.insert("index.json".to_owned(), text(&index)?);
     layout.insert("oci-layout".to_owned(), text(&json!({ "imageLayoutVersion": "1.0.0" }))?);
+    layout.insert("manifest.json".to_owned(), text(&for_older_engines)?);
     write(&layout, &wanted.image)?;
     say!("{}: {} kB packed", wanted.image.display(), size / 1000);
     Ok(0)

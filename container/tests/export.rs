@@ -56,12 +56,17 @@ fn an_image_is_complete_and_always_the_same() {
             files += 1;
         }
     }
-    assert_eq!(files, 5, "index, layout, manifest, configuration, layer");
+    assert_eq!(files, 6, "index, layout, manifest, configuration, layer, and the manifest of older engines");
 
     assert_eq!(json(&fs::read(image.join("oci-layout")).unwrap())["imageLayoutVersion"], "1.0.0");
     let index = json(&fs::read(image.join("index.json")).unwrap());
     assert_eq!(index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"], "localhost/x:1");
     let manifest = json(&blob(&image, &index["manifests"][0]));
+    let older = json(&fs::read(image.join("manifest.json")).unwrap());
+    let place = |descriptor: &Value| format!("blobs/{}", descriptor["digest"].as_str().unwrap().replace(':', "/"));
+    assert_eq!(older[0]["Config"], place(&manifest["config"]));
+    assert_eq!(older[0]["Layers"], serde_json::json!([place(&manifest["layers"][0])]));
+    assert_eq!(older[0]["RepoTags"], serde_json::json!(["localhost/x:1"]));
     let config = json(&blob(&image, &manifest["config"]));
     let mut plain = Vec::new();
     GzDecoder::new(blob(&image, &manifest["layers"][0]).as_slice()).read_to_end(&mut plain).unwrap();

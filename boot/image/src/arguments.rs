@@ -109,6 +109,8 @@ pub(crate) enum Format {
     Qcow2,
     /// A disk for VMware and VirtualBox
     Vmdk,
+    /// A machine to import for VMware and VirtualBox: that disk, an empty one, and a description
+    Ova,
     /// A disk for Azure and Hyper-V
     Vhd,
     /// A unified kernel image: one program for UEFI, with kernel, initramfs and command line

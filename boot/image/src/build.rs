@@ -6,7 +6,7 @@ use crate::initramfs::{self, Contents};
 use crate::menu::{self, Entry};
 use crate::modules::{self, Modules};
 use crate::report::Report;
-use crate::{disk, kernel, programs, unified};
+use crate::{disk, kernel, ova, programs, unified};
 use anyhow::{Context as _, Result, bail};
 use cvmfs_command::output::say;
 use sha2::{Digest as _, Sha256};
@@ -159,6 +159,11 @@ fn write(arguments: &Build, parts: &Parts<'_>, scratch: &Path) -> Result<(Loader
     let made = match arguments.format {
         Format::Qcow2 => disk::write_qcow2(&image, &scratch.join("disk.qcow2"), parts.epoch)?,
         Format::Vmdk => disk::write_vmdk(&image, &scratch.join("disk.vmdk"), parts.epoch)?,
+        Format::Ova => {
+            let capacity = fs::metadata(&image)?.len();
+            let disk = disk::write_vmdk(&image, &scratch.join("disk.vmdk"), parts.epoch)?;
+            ova::write(&disk, capacity, &scratch.join("machine.ova"), parts.epoch)?
+        }
         Format::Vhd => disk::write_vhd(&image, parts.epoch)?,
         Format::Iso | Format::Raw | Format::Efi | Format::Kernel => image,
     };

@@ -11,6 +11,7 @@
 //! | [`menu`] | what is asked before the kernel starts |
 //! | [`image`] | files to boot from |
 //! | [`disk`] | the same as disks of hypervisors |
+//! | [`ova`] | such a disk with the description of a machine |
 //! | [`unified`] | kernel, initramfs and command line as one program of UEFI |
 //! | [`report`] | how large all that is |
 //! | [`run`] | a machine to try it in |
@@ -26,6 +27,7 @@ mod initramfs;
 mod kernel;
 mod menu;
 mod modules;
+mod ova;
 mod programs;
 mod report;
 mod run;
