@@ -47,12 +47,16 @@ impl Site {
         let directory = tempfile::tempdir().unwrap();
         let (storage, keys) = (directory.path().join("storage"), directory.path().join("keys"));
         output(publisher().args(["mkfs", FQRN, "--storage"]).arg(&storage).arg("--keys").arg(&keys));
-        let tree = directory.path().join("tree");
-        fs::create_dir(&tree).unwrap();
-        output(Command::new("tar").arg("-xpf").arg(debian()).arg("-C").arg(&tree));
         let site = Site { server: WebRoot::serve(FQRN, &storage), directory, programs };
+        site.unpack(&debian("bookworm", ""), "");
         site.publish("v1");
         Some(site)
+    }
+
+    /// Unpacks an archive below a path in the tree that is published next.
+    pub(crate) fn unpack(&self, archive: &Path, path: &str) {
+        fs::create_dir_all(self.tree(path)).unwrap();
+        output(Command::new("tar").arg("-xpf").arg(archive).arg("-C").arg(self.tree(path)));
     }
 
     /// A path in the tree that is published next.
@@ -107,15 +111,16 @@ fn publisher() -> Command {
     Command::new(program)
 }
 
-/// A small Debian as an archive: systemd, a login on the console, and no password.
-fn debian() -> PathBuf {
+/// A small Debian as an archive: systemd, a login on the console, no password, and more packages between commas.
+pub(crate) fn debian(suite: &str, packages: &str) -> PathBuf {
     let script = workspace().join("examples/boot/debian");
-    let archive = kept().join("debian.tar");
-    let made_from = kept().join("debian.script");
+    let name = [suite, packages].join("-").trim_end_matches('-').replace(',', "-");
+    let archive = kept().join(format!("debian-{name}.tar"));
+    let made_from = archive.with_extension("script");
     let text = fs::read(&script).unwrap();
     if !archive.exists() || fs::read(&made_from).ok().as_deref() != Some(&text) {
-        let arriving = kept().join(format!("debian-{}.tar", std::process::id()));
-        output(Command::new(&script).arg(&arriving));
+        let arriving = kept().join(format!("arriving-{}.tar", std::process::id()));
+        output(Command::new(&script).arg(&arriving).args([suite, packages]));
         fs::rename(arriving, &archive).unwrap();
         fs::write(made_from, text).unwrap();
     }
