@@ -11,6 +11,9 @@ pub trait Medium {
     fn read(&self, path: &str, limit: usize) -> Option<Vec<u8>>;
 }
 
+/// The most bytes of an archive for the system, which is held in memory for a while.
+const LARGEST_PICKUP: usize = 32 << 20;
+
 type Reader = fn(&dyn Medium) -> Option<UserData>;
 
 /// Readers of all sources, in the order in which they are asked.
@@ -25,6 +28,16 @@ pub fn user_data(medium: &dyn Medium) -> Option<UserData> {
 pub fn opennebula_context(medium: &dyn Medium) -> Option<Context> {
     let text = medium.read("context.sh", LARGEST_USER_DATA)?;
     Some(Context::parse(&String::from_utf8_lossy(&text)))
+}
+
+/// More user data, which a medium may have whatever else is on it.
+pub fn extra(medium: &dyn Medium) -> Option<Vec<u8>> {
+    medium.read("cernvm/extra-user-data", LARGEST_USER_DATA)
+}
+
+/// An archive (tar.gz) that a medium may have for the system.
+pub fn pickup(medium: &dyn Medium) -> Option<Vec<u8>> {
+    medium.read("cernvm/pickup.tar.gz", LARGEST_PICKUP)
 }
 
 fn no_cloud(medium: &dyn Medium) -> Option<UserData> {

@@ -54,6 +54,19 @@ impl Section {
         }
     }
 
+    /// The same with another section, whose values count more.
+    #[must_use]
+    pub fn with(mut self, other: Section) -> Section {
+        for (key, value) in other.pairs {
+            match self.pairs.iter_mut().find(|(name, _)| *name == key) {
+                Some(pair) => pair.1 = value,
+                None => self.pairs.push((key, value)),
+            }
+        }
+        self.remarks.extend(other.remarks);
+        self
+    }
+
     /// Keys in lower case with their values, in order.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()))

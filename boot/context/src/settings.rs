@@ -42,6 +42,16 @@ pub struct Settings {
     pub scratch_device: Option<String>,
     /// `cvmfs_ntp`: whom to ask for the time.
     pub time: TimeSource,
+    /// `cernvm_target`: the target that systemd starts.
+    pub target: Option<String>,
+    /// `cernvm_units`: units of systemd to start besides.
+    pub units: Vec<String>,
+    /// `cvm_cluster_pin`: the cluster that this machine belongs to.
+    pub cluster_pin: Option<String>,
+    /// `cvm_cluster_master`: it is the head node.
+    pub is_cluster_head: bool,
+    /// `cvm_service_url`: where machines of a cluster find each other.
+    pub cluster_service: Option<String>,
     /// `cernvm_inject`: an archive to unpack once, as base64.
     pub inject: Option<String>,
     /// `cvmdebug`: a shell before the operating system starts.
@@ -91,6 +101,11 @@ impl Default for Settings {
             whole_disk: true,
             scratch_device: None,
             time: TimeSource::Usual,
+            target: None,
+            units: Vec::new(),
+            cluster_pin: None,
+            is_cluster_head: false,
+            cluster_service: None,
             inject: None,
             debug: false,
             rescue: Rescue::Shell,
@@ -177,6 +192,11 @@ impl Settings {
                     _ => TimeSource::Server(value.to_owned()),
                 };
             }
+            "cernvm_target" => self.target = text(),
+            "cernvm_units" => self.units = list(value),
+            "cvm_cluster_pin" => self.cluster_pin = text(),
+            "cvm_cluster_master" => self.is_cluster_head = switch(value) == Some(true),
+            "cvm_service_url" => self.cluster_service = text(),
             "cernvm_inject" => self.inject = text(),
             _ => return false,
         }
@@ -324,7 +344,8 @@ mod tests {
             if let (Some(key), Here::Yes(_) | Here::New(_)) = (word.section, word.here) {
                 for key in [Some(key), word.line].into_iter().flatten() {
                     let mut settings = Settings::default();
-                    assert_eq!(settings.apply(&section(&format!("{key}=off"))), [""; 0]);
+                    let value = if key == "cvm_cluster_master" { "on" } else { "off" };
+                    assert_eq!(settings.apply(&section(&format!("{key}={value}"))), [""; 0]);
                     assert_ne!(settings, Settings::default(), "{key} changes nothing");
                 }
             }

@@ -40,10 +40,8 @@ const fn section(section: &'static str, here: Here) -> Word {
     Word { line: None, section: Some(section), here }
 }
 
-const CLUSTER: Here = No("nobody is asked for the address of a head node");
-
 /// All words.
-pub const WORDS: [Word; 29] = [
+pub const WORDS: [Word; 31] = [
     both(
         "cvmfs_server",
         "cvmfs_server",
@@ -70,9 +68,11 @@ pub const WORDS: [Word; 29] = [
         No("a proxy that does not answer ends in the rescue shell; `rescue=reboot` tries again and again"),
     ),
     section("useglideinwms", No("user data of glideinWMS are not looked for, so there is nothing to switch off")),
-    section("cvm_cluster_pin", CLUSTER),
-    section("cvm_cluster_master", CLUSTER),
-    section("cvm_service_url", CLUSTER),
+    section("cvm_cluster_pin", Yes("`###MASTER_IP_PLACEHOLDER###` in user data becomes the address of the head node")),
+    section("cvm_cluster_master", Yes("the head node says when it is ready by itself, if it has systemd")),
+    section("cvm_service_url", Yes("`http://HOST:PORT` only, and nothing is built in: the loader has no TLS")),
+    section("cernvm_target", New("the target of systemd that the system starts with, once: a role of the machine")),
+    section("cernvm_units", New("units of systemd to start besides, once, between commas")),
     both("scratch_device", "scratch_device", New("a disk or partition to format if need be, or `memory`")),
     both("cvmfs_ntp", "cvmfs_ntp", New("whom to ask for the time, or `NONE`")),
     both(

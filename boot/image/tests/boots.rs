@@ -10,6 +10,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+/// A machine that starts something else than the tree would have it start.
+const ROLE: &str = "cernvm_target=multi-user.target\ncernvm_units=systemd-networkd.service,desktop.service\n";
+
 #[test]
 fn machines_boot() {
     let Some(site) = Site::new() else { return };
@@ -26,7 +29,7 @@ fn machines_boot() {
 fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &Path, disk: &Path) {
     let scratch = blank_disk(site, "scratch.raw");
     let data = site.directory.path().join("user-data");
-    fs::write(&data, "#!/bin/sh\necho hello\n[ucernvm-begin]\nnonsense=1\n[ucernvm-end]\n").unwrap();
+    fs::write(&data, format!("#!/bin/sh\necho hello\n[ucernvm-begin]\nnonsense=1\n{ROLE}[ucernvm-end]\n")).unwrap();
     let scratch_name = scratch.to_str().unwrap();
     let seeded = ["--scratch", scratch_name, "--user-data", data.to_str().unwrap(), "--uefi"];
     let mut first = Plan::new(disk).network(site.server.port()).with(&seeded).start();
@@ -41,6 +44,7 @@ fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &
         "[INF] Mounting root filesystem... check",
         "[INF] Starting CernVM File System... connected to os.example.org",
         "[INF] Posting kernel modules... check",
+        "[WRN] user data: the system has no desktop.service",
         "[INF] Pinning core file set... check",
         "[INF] Booting CERN Virtual Machine",
     ] {
@@ -48,6 +52,9 @@ fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &
     }
     first.log_in();
     assert_eq!(first.ask("cat /etc/release-of-test"), "v1");
+    let role =
+        first.ask("systemctl get-default; systemctl is-enabled systemd-networkd; systemctl is-active systemd-networkd");
+    assert_eq!(role, "multi-user.target\nenabled\nactive");
     assert!(first.ask("cat /var/lib/cloud/seed/nocloud/user-data").contains("echo hello"), "it is handed on");
     assert_eq!(
         first.ask("echo written > /etc/mine; rm /etc/issue.net; test -d /lib/modules/$(uname -r) && echo modules"),

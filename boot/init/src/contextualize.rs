@@ -34,10 +34,14 @@ struct Mounted {
 impl Mounted {
     fn open(name: &str, contents: &Contents) -> Option<Mounted> {
         let Contents::Medium { label, kind } = contents else { return None };
+        Mounted::mount(name, label, kind)
+    }
+
+    fn mount(name: &str, label: &str, kind: &str) -> Option<Mounted> {
         fs::create_dir_all(PLACE).ok()?;
         let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount(disks::device(name), PLACE, *kind, flags, Some(c"")).ok()?;
-        Some(Mounted { label: label.clone() })
+        mount(disks::device(name), PLACE, kind, flags, Some(c"")).ok()?;
+        Some(Mounted { label: label.to_owned() })
     }
 }
 
@@ -70,9 +74,46 @@ impl Medium for Mounted {
 }
 
 fn on_media<T>(disks: &[Disk], mut look: impl FnMut(&Mounted) -> Option<T>) -> Option<T> {
-    let whole = disks.iter().map(|disk| (&disk.name, &disk.contents));
-    let parts = disks.iter().flat_map(|disk| &disk.partitions).map(|partition| (&partition.name, &partition.contents));
-    whole.chain(parts).find_map(|(name, contents)| look(&Mounted::open(name, contents)?))
+    places(disks).find_map(|(name, contents)| look(&Mounted::open(name, contents)?))
+}
+
+/// All disks and partitions, with what is on them.
+fn places(disks: &[Disk]) -> impl Iterator<Item = (&str, &Contents)> {
+    let whole = disks.iter().map(|disk| (disk.name.as_str(), &disk.contents));
+    let parts = disks.iter().flat_map(|disk| &disk.partitions);
+    whole.chain(parts.map(|partition| (partition.name.as_str(), &partition.contents)))
+}
+
+/// What media bring besides user data.
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// More documents.
+    pub(crate) documents: Vec<Vec<u8>>,
+    /// An archive to unpack over the system.
+    pub(crate) pickup: Option<Vec<u8>>,
+    /// Where they were.
+    pub(crate) found: Vec<String>,
+}
+
+/// Looks for more on all media, the one that was booted as well: that is how an image for volunteers brings its context along.
+pub(crate) fn extra(disks: &[Disk]) -> Extra {
+    let mut extra = Extra::default();
+    for (name, contents) in places(disks) {
+        let mounted = match contents {
+            Contents::BootMedium => Mounted::mount(name, "", "iso9660"),
+            contents => Mounted::open(name, contents),
+        };
+        let Some(medium) = mounted else { continue };
+        let pickup = media::pickup(&medium).filter(|_| extra.pickup.is_none());
+        // A disk and its first partition can begin with the same file system.
+        let document = media::extra(&medium).filter(|text| !extra.documents.contains(text));
+        if document.is_some() || pickup.is_some() {
+            extra.found.push(name.to_owned() + if pickup.is_some() { " (pickup)" } else { "" });
+        }
+        extra.documents.extend(document);
+        extra.pickup = extra.pickup.or(pickup);
+    }
+    extra
 }
 
 /// What OpenNebula says about the network.
@@ -86,14 +127,19 @@ pub(crate) fn fetch(disks: &[Disk], network: bool, dhcp_server: Option<Ipv4Addr>
         .or_else(|| network.then(|| metadata::ask(dhcp_server, &mut ask)).flatten())
 }
 
-fn ask(request: &Request) -> Answer {
-    let agent = ureq::Agent::config_builder()
-        .timeout_connect(Some(PATIENCE))
-        .timeout_global(Some(PATIENCE * 4))
+/// Who makes requests to services nearby, and waits so long for a connection.
+pub(crate) fn agent(patience: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_connect(Some(patience))
+        .timeout_global(Some(patience * 4))
         .max_redirects(0)
         .proxy(None)
         .build()
-        .new_agent();
+        .new_agent()
+}
+
+fn ask(request: &Request) -> Answer {
+    let agent = agent(PATIENCE);
     let url = format!("http://{}{}", request.host, request.path);
     let mut builder = ureq::http::Request::builder().method(if request.put { "PUT" } else { "GET" }).uri(url);
     for (name, value) in &request.headers {
@@ -148,6 +194,16 @@ impl Kept {
             write("ucontext", section.to_text().as_bytes())?;
         }
         write(SOURCE, data.map_or("none", |data| data.source).as_bytes())
+    }
+
+    /// Keeps an archive for the system.
+    pub(crate) fn keep_pickup(&self, archive: &[u8]) -> Result<()> {
+        Ok(write_private(&self.pickup(), archive)?)
+    }
+
+    /// Where an archive for the system is, if there is one.
+    pub(crate) fn pickup(&self) -> PathBuf {
+        self.directory.join("pickup.tar.gz")
     }
 
     /// Gives the user data to the system at `root`, once; remarks for a person.

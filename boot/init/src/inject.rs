@@ -1,4 +1,4 @@
-//! Files that a context brings along: `cernvm_inject`.
+//! Archives that a context brings along: `cernvm_inject`, and `pickup.tar.gz` of a medium.
 
 use crate::run;
 use anyhow::{Context as _, Result};
@@ -11,8 +11,13 @@ const ARCHIVE: &str = "/run/inject.tar.gz";
 pub(crate) fn unpack(archive: &str, root: &Path) -> Result<()> {
     let bytes = ucernvm_context::unwrap::base64(archive).context("Bad format")?;
     fs::write(ARCHIVE, bytes)?;
-    let arguments = [Path::new("-xzf"), Path::new(ARCHIVE), Path::new("-C"), root];
-    let result = run::tool("tar", arguments).and_then(run::Outcome::succeeded).context("Bad tarball");
+    let result = unpack_file(Path::new(ARCHIVE), root);
     fs::remove_file(ARCHIVE)?;
     result
+}
+
+/// Unpacks a tar.gz over `root`.
+pub(crate) fn unpack_file(archive: &Path, root: &Path) -> Result<()> {
+    let arguments = [Path::new("-xzf"), archive, Path::new("-C"), root];
+    run::tool("tar", arguments).and_then(run::Outcome::succeeded).context("Bad tarball")
 }

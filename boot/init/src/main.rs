@@ -9,12 +9,14 @@
 //! | [`modules`] | kernel modules |
 //! | [`network`] | cards, addresses, routes |
 //! | [`clock`] | the time |
+//! | [`cluster`] | machines that find their head node |
 //! | [`disks`] | what is on the disks, and which may be used |
 //! | [`scratch`] | making, checking and mounting the scratch |
 //! | [`contextualize`] | user data |
 //! | [`repository`] | which snapshot, and mounting it |
 //! | [`core_files`] | what is in the cache before the system starts |
 //! | [`inject`] | files that a context brings along |
+//! | [`roles`] | what the system starts |
 //! | [`switch`] | overlay, and the way into the operating system |
 //! | [`rescue`] | when it cannot go on |
 //! | [`mod@shutdown`] | the end |
@@ -23,6 +25,7 @@
 //! | [`run`] | other programs |
 
 mod clock;
+mod cluster;
 mod console;
 mod contextualize;
 mod core_files;
@@ -32,6 +35,7 @@ mod modules;
 mod network;
 mod repository;
 mod rescue;
+mod roles;
 mod run;
 mod scratch;
 mod shutdown;
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
     let name = Path::new(&name).file_name().and_then(|name| name.to_str());
     match name {
         Some("cernvm-update") => update::main(&arguments.collect::<Vec<_>>()),
+        Some(cluster::READY) => cluster::say_ready(),
         _ if std::process::id() != 1 => {
             // By hand it would mount and format on the wrong machine.
             let _ = std::io::Write::write_all(

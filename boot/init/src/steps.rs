@@ -6,16 +6,17 @@ use crate::contextualize::{self, Kept};
 use crate::disks::plan::{self, Disk, Plan};
 use crate::network::{self, Network};
 use crate::repository::{self, REPOSITORY, SCRATCH, Snapshot};
-use crate::{core_files, disks, modules, rescue, scratch, switch};
+use crate::{cluster, core_files, disks, inject, modules, rescue, roles, scratch, switch};
 use anyhow::{Context as _, Result, bail};
 use rustix::mount::{MountFlags, mount, mount_bind};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use ucernvm_context::cluster::Cluster;
 use ucernvm_context::opennebula::Context as OpenNebula;
 use ucernvm_context::settings::TimeSource;
-use ucernvm_context::{CommandLine, Interface, Section, Settings, UserData};
+use ucernvm_context::{About, CommandLine, Interface, Section, Settings, UserData};
 use ucernvm_update::contract::{self, OURS, Verdict};
 use ucernvm_update::state::Pin;
 
@@ -32,7 +33,7 @@ struct Step {
 }
 
 /// All steps, in order.
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 19] = [
     Step { name: "modules", run: load_modules },
     Step { name: "disks", run: look_at_disks },
     Step { name: "network", run: start_network },
@@ -40,6 +41,7 @@ const STEPS: [Step; 18] = [
     Step { name: "context", run: contextualize },
     // User data may say whom to ask.
     Step { name: "time", run: ask_for_the_time },
+    Step { name: "cluster", run: join_cluster },
     Step { name: "new scratch", run: make_scratch },
     Step { name: "keep context", run: keep_context },
     Step { name: "finish update", run: snapshot::finish_update },
@@ -69,6 +71,7 @@ pub(crate) struct Boot {
     plan: Option<Plan>,
     mounted: bool,
     context: Option<UserData>,
+    pickup: Option<Vec<u8>>,
     section: Option<Section>,
     snapshot: Option<Snapshot>,
     root_hash: String,
@@ -134,6 +137,7 @@ impl Boot {
             plan: None,
             mounted: false,
             context: None,
+            pickup: None,
             section: None,
             snapshot: None,
             root_hash: String::new(),
@@ -150,6 +154,27 @@ impl Boot {
     /// Whether an earlier boot of this snapshot has filled the cache.
     fn is_prepared(&self) -> bool {
         self.snapshot.as_ref().is_some_and(|snapshot| !snapshot.fresh) && self.scratch(PREPARED).exists()
+    }
+
+    /// Does what is done to the system once in its life, and remembers that by a file on the scratch. The system is complete
+    /// without, so a failure is only said.
+    fn once(&self, marker: &str, what: Option<&str>, run: impl FnOnce(&Settings) -> Result<Vec<String>>) -> Result<()> {
+        let marker = self.scratch(marker);
+        if marker.exists() {
+            return Ok(());
+        }
+        let result = match what {
+            Some(what) => self.checked(what, || run(&self.settings)),
+            None => run(&self.settings),
+        };
+        match result {
+            Ok(remarks) => {
+                remarks.iter().for_each(|remark| self.console.warn(format_args!("user data: {remark}")));
+                fs::write(marker, "")?;
+            }
+            Err(error) => self.console.warn(format_args!("{error:#}")),
+        }
+        Ok(())
     }
 
     fn keep_logs(&self) {
@@ -285,12 +310,54 @@ fn contextualize(boot: &mut Boot) -> Result<()> {
     let server = boot.network.as_ref().and_then(|network| network.dhcp_server);
     boot.context = contextualize::fetch(&boot.disks, boot.network.is_some(), server);
     boot.console.result(boot.context.as_ref().map_or("(none)", |data| data.source));
+    let extra = contextualize::extra(&boot.disks);
+    if !extra.found.is_empty() {
+        boot.console.begin("Extra user data");
+        boot.console.result(extra.found.join(" "));
+    }
+    boot.pickup = extra.pickup;
+    for document in &extra.documents {
+        let nothing = UserData { source: "extra-user-data", bytes: Vec::new(), about: About::default() };
+        boot.context = Some(boot.context.take().unwrap_or(nothing).with(document));
+    }
     let (section, mut remarks) = boot.context.as_ref().map(UserData::section).unwrap_or_default();
     if let Some(section) = &section {
         remarks.extend(boot.settings.apply(section));
     }
     remarks.iter().for_each(|remark| boot.console.warn(format_args!("user data: {remark}")));
     boot.section = section;
+    Ok(())
+}
+
+/// Once: what was found out is written into the user data that are kept.
+fn join_cluster(boot: &mut Boot) -> Result<()> {
+    let Some(data) = &boot.context else { return Ok(()) };
+    let joined = match Cluster::of(&boot.settings) {
+        Ok(None) => return Ok(()),
+        Ok(Some(cluster)) => {
+            let role = if cluster.is_head { "Master" } else { "Slave" };
+            boot.console.begin(format_args!("{role} cluster contextualization"));
+            let joined = cluster::join(&cluster, data);
+            match &joined {
+                Ok(_) => boot.console.check(),
+                Err(_) => boot.console.failed(),
+            }
+            joined
+        }
+        Err(reason) => Err(anyhow::Error::msg(reason)),
+    };
+    match joined {
+        Ok(None) => {}
+        Ok(Some(data)) => {
+            // The address may be part of what this loader is told.
+            boot.section = data.section().0;
+            if let Some(section) = &boot.section {
+                boot.settings.apply(section);
+            }
+            boot.context = Some(data);
+        }
+        Err(error) => boot.console.warn(format_args!("{error:#}")),
+    }
     Ok(())
 }
 
@@ -319,6 +386,9 @@ fn make_scratch(boot: &mut Boot) -> Result<()> {
 /// That there is none is believed when all else has worked.
 fn keep_context(boot: &mut Boot) -> Result<()> {
     let kept = Kept::on(Path::new(SCRATCH));
+    if let Some(archive) = boot.pickup.take() {
+        kept.keep_pickup(&archive)?;
+    }
     match &boot.context {
         Some(data) if !kept.exists() => kept.keep(Some(data), boot.section.as_ref()),
         _ => Ok(()),
@@ -360,24 +430,23 @@ fn hand_over(boot: &mut Boot) -> Result<()> {
     }
     ucernvm_update::state::replace(&boot.scratch("aux/ucernvm-version"), format!("{}\n", boot.release).as_bytes())?;
     crate::update::offer(Path::new(switch::ROOT))?;
-    let Some(archive) = &boot.settings.inject else { return Ok(()) };
-    let marker = boot.scratch("context/injected");
-    if marker.exists() {
-        return Ok(());
+    let root = Path::new(switch::ROOT);
+    if boot.settings.is_cluster_head && boot.settings.cluster_pin.is_some() {
+        cluster::offer_ready()?;
     }
-    boot.console.begin("Injecting files");
-    match crate::inject::unpack(archive, Path::new(switch::ROOT)) {
-        Ok(()) => {
-            boot.console.check();
-            fs::write(marker, "")?;
-        }
-        // The system is complete without.
-        Err(error) => {
-            boot.console.failed();
-            boot.console.warn(format_args!("{error:#}"));
-        }
+    let pickup = Kept::on(Path::new(SCRATCH)).pickup();
+    if pickup.exists() {
+        boot.once("context/picked-up", Some("Unpacking pickup.tar.gz"), |_| {
+            inject::unpack_file(&pickup, root).map(|()| Vec::new())
+        })?;
     }
-    Ok(())
+    if boot.settings.inject.is_some() {
+        boot.once("context/injected", Some("Injecting files"), |settings| {
+            inject::unpack(settings.inject.as_deref().unwrap_or_default(), root).map(|()| Vec::new())
+        })?;
+    }
+    // What was just brought along may be a unit.
+    boot.once("context/role", None, |settings| roles::assign(root, settings.target.as_deref(), &settings.units))
 }
 
 /// What the system is known to read is fetched at once, instead of one after the other when it is wanted.

@@ -1,0 +1,91 @@
+//! What machines are told, as far as it takes a whole machine: `ci/full boot`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::machine::Plan;
+use common::{Site, blank_disk, debian, is_clean};
+use cvmfs_tests::tools::output;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TOLD: &str = "\
+[amiconfig]
+plugins=cernvm hostname disablesshpasswdauth ganglia
+
+[hostname]
+hostname=vm.example.org
+
+[cernvm]
+users=alice:atlas:secret,eve:cms:
+repositories=atlas.cern.ch,grid.cern.ch
+proxy=http://squid.example.org:3128;DIRECT
+environment=CMS_SITECONFIG=CERN
+services=systemd-networkd
+contextualization_command=alice:id -un > /tmp/who
+";
+
+/// An image for volunteers has its context on itself: sections for `amiconfig`, which cloud-init does here, and an archive.
+#[test]
+#[ignore = "one boot, and a system to download"]
+fn cloud_init_does_what_amiconfig_was_told_by_the_image_itself() {
+    let Some(site) = Site::new() else { return };
+    site.unpack(&debian("bookworm", "cloud-init,openssh-server"), "cloud");
+    site.publish("v2");
+    let (plain, _) = site.build("plain.iso", &[]);
+    let data = format!("{TOLD}[ucernvm-begin]\ncernvm_path=cloud\ncernvm_target=multi-user.target\n[ucernvm-end]\n");
+    let image = with_context(&site, &plain, &data);
+    let scratch = blank_disk(&site, "scratch.raw");
+    let mut machine =
+        Plan::new(&image).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]).start();
+    machine.expect("[INF] Contextualizing VM... (none)");
+    machine.expect("[INF] Extra user data... ");
+    machine.expect("(pickup)");
+    machine.expect("[WRN] user data: plug-in ganglia has no effect: ");
+    machine.expect("[INF] Unpacking pickup.tar.gz... check");
+    machine.log_in();
+    assert!(machine.ask("cloud-init status --wait --long").contains("status: done"), "{}", machine.said);
+    assert_eq!(machine.ask("id -gn alice; id -gn eve; cat /tmp/who"), "atlas\ncms\nalice");
+    assert_eq!(machine.ask("grep -c '^alice:[$]' /etc/shadow; grep -c '^eve:!' /etc/shadow"), "1\n1");
+    assert_eq!(machine.ask("hostname; hostname -f"), "vm\nvm.example.org");
+    assert_eq!(
+        machine.ask("cat /etc/cvmfs/default.d/90-amiconfig.conf"),
+        "CVMFS_REPOSITORIES=atlas.cern.ch,grid.cern.ch\nCVMFS_HTTP_PROXY='http://squid.example.org:3128;DIRECT'"
+    );
+    assert_eq!(
+        machine.ask("bash -lc 'echo $CMS_SITECONFIG'; sshd -T | grep -i '^passwordauth'"),
+        "CERN\npasswordauthentication no"
+    );
+    assert_eq!(
+        machine.ask("systemctl get-default; systemctl is-enabled systemd-networkd"),
+        "multi-user.target\nenabled"
+    );
+    assert_eq!(machine.ask("cat /opt/brought-along"), "by the image");
+    machine.power_off();
+    assert!(is_clean(&scratch));
+}
+
+/// The image with more user data and an archive on it, as anybody can put them there.
+fn with_context(site: &Site, image: &Path, data: &str) -> PathBuf {
+    let place = |name: &str| site.directory.path().join(name);
+    fs::create_dir_all(place("pickup/opt")).unwrap();
+    fs::write(place("pickup/opt/brought-along"), "by the image\n").unwrap();
+    fs::write(place("extra-user-data"), data).unwrap();
+    output(
+        Command::new("tar")
+            .arg("-czf")
+            .arg(place("pickup.tar.gz"))
+            .arg("-C")
+            .arg(place("pickup"))
+            .arg("opt/brought-along"),
+    );
+    let changed = place("volunteer.iso");
+    let mut xorriso = Command::new("xorriso");
+    xorriso.arg("-indev").arg(image).arg("-outdev").arg(&changed).args(["-boot_image", "any", "replay"]);
+    for name in ["extra-user-data", "pickup.tar.gz"] {
+        xorriso.arg("-map").arg(place(name)).arg(format!("/cernvm/{name}"));
+    }
+    output(&mut xorriso);
+    changed
+}
