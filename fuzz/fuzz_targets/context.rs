@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use ucernvm_context::amiconfig::Amiconfig;
 use ucernvm_context::media::Medium;
 use ucernvm_context::opennebula::Context;
-use ucernvm_context::{About, CommandLine, Interface, Section, Settings, UserData, media, ovf};
+use ucernvm_context::{About, CommandLine, Interface, Section, Settings, UserData, media, metadata, ovf};
 
 struct Made<'a>(&'a [u8]);
 
@@ -31,5 +31,6 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = Amiconfig::find(&data).map(|told| told.translation());
     assert!(settings.tree().is_none_or(|tree| !tree.split('/').any(|part| part == "..")));
+    let _ = metadata::ask_no_cloud(&text, &mut |_| metadata::Answer::Found(bytes.to_vec()));
     let _ = (settings.server_url(), media::user_data(&Made(bytes)));
 });

@@ -85,7 +85,7 @@ fn vsphere(medium: &dyn Medium) -> Option<UserData> {
 }
 
 /// Two keys of NoCloud's `meta-data`, which is YAML of one level as a rule.
-fn yaml_about(text: &[u8]) -> About {
+pub(crate) fn yaml_about(text: &[u8]) -> About {
     let text = String::from_utf8_lossy(text);
     let value = |wanted: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(wanted)?.strip_prefix(':'));

@@ -2,6 +2,7 @@
 //!
 //! The sources are a table, and [`ask`] goes through it with whatever can make a request; so all of it is tested without a network.
 
+use crate::media::yaml_about;
 use crate::{About, LARGEST_USER_DATA, UserData};
 use std::net::Ipv4Addr;
 
@@ -116,6 +117,34 @@ pub fn ask(dhcp_server: Option<Ipv4Addr>, request: &mut dyn FnMut(&Request) -> A
         }
     }
     None
+}
+
+/// Asks where the kernel command line or the firmware's serial number says that NoCloud's files are:
+/// `nocloud;s=http://HOST/PATH/`, with `h=` and `i=` for the names of the machine and of its incarnation.
+pub fn ask_no_cloud(told: &str, request: &mut dyn FnMut(&Request) -> Answer) -> Option<UserData> {
+    let mut fields = told.trim().split(';');
+    fields.next().filter(|kind| matches!(*kind, "nocloud" | "nocloud-net"))?;
+    let fields: Vec<(&str, &str)> = fields.filter_map(|field| field.split_once('=')).collect();
+    let field =
+        |names: [&str; 2]| fields.iter().find(|(name, _)| names.contains(name)).map(|(_, value)| (*value).to_owned());
+    let seed = field(["s", "seedfrom"])?;
+    let (host, path) = seed.strip_prefix("http://").and_then(|rest| rest.split_once('/'))?;
+    let mut get = |name: &str| match request(&Request {
+        put: false,
+        host: host.to_owned(),
+        path: format!("/{path}{name}"),
+        headers: Vec::new(),
+    }) {
+        Answer::Found(body) if body.len() <= LARGEST_USER_DATA => Some(body),
+        _ => None,
+    };
+    let described = yaml_about(&get("meta-data")?);
+    let about = About {
+        instance: described.instance.or_else(|| field(["i", "instance-id"])),
+        hostname: described.hostname.or_else(|| field(["h", "local-hostname"])),
+        keys: described.keys,
+    };
+    Some(UserData { source: "NoCloud", bytes: get("user-data").unwrap_or_default(), about })
 }
 
 enum Outcome {

@@ -351,7 +351,7 @@ mod tests {
             }
             if let (Some(key), Here::Yes(_) | Here::New(_)) = (word.line, word.here) {
                 let value = match key {
-                    "ip" => continue, // `Interface` reads it.
+                    "ip" | "ds" => continue, // Others read them.
                     "cernvm_pin" => "previous",
                     "rescue" => "poweroff",
                     "cvmdebug" | "cvmfs_record" => "1",

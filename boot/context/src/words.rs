@@ -41,7 +41,7 @@ const fn section(section: &'static str, here: Here) -> Word {
 }
 
 /// All words.
-pub const WORDS: [Word; 31] = [
+pub const WORDS: [Word; 32] = [
     both(
         "cvmfs_server",
         "cvmfs_server",
@@ -87,6 +87,12 @@ pub const WORDS: [Word; 31] = [
     line("cvmfs_record", New("writes a list of what was read, for `/.ucernvm_prefetch`")),
     line("rescue", New("`shell`, `reboot`, `poweroff`")),
     line("ip", New("as the kernel's own; IPv6 addresses in brackets")),
+    line(
+        "ds",
+        New(
+            "`nocloud;s=http://HOST/PATH/`, as cloud-init has it: where user data are. Also as the serial number of the machine, `ds=nocloud;s=...`",
+        ),
+    ),
     line("quiet", HandedOn("to the kernel and the operating system, as `loglevel`, `consoleblank`, `console` are")),
     line(
         "root",

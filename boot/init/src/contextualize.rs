@@ -121,10 +121,22 @@ pub(crate) fn told_network(disks: &[Disk]) -> Option<OpenNebula> {
     on_media(disks, |medium| media::opennebula_context(medium))
 }
 
-/// User data of media, or else of a metadata service.
-pub(crate) fn fetch(disks: &[Disk], network: bool, dhcp_server: Option<Ipv4Addr>) -> Option<UserData> {
-    on_media(disks, |medium| media::user_data(medium))
-        .or_else(|| network.then(|| metadata::ask(dhcp_server, &mut ask)).flatten())
+/// User data of media, or else from where `told` says, or else of a metadata service.
+pub(crate) fn fetch(
+    disks: &[Disk],
+    network: bool,
+    told: Option<&str>,
+    dhcp_server: Option<Ipv4Addr>,
+) -> Option<UserData> {
+    let told = || metadata::ask_no_cloud(told?, &mut ask);
+    let nearby = || network.then(|| told().or_else(|| metadata::ask(dhcp_server, &mut ask))).flatten();
+    on_media(disks, |medium| media::user_data(medium)).or_else(nearby)
+}
+
+/// What the serial number of the machine says about user data: whoever starts it can choose that.
+pub(crate) fn told_by_firmware() -> Option<String> {
+    let serial = fs::read_to_string("/sys/class/dmi/id/product_serial").ok()?;
+    Some(serial.trim().strip_prefix("ds=")?.to_owned())
 }
 
 /// Who makes requests to services nearby, and waits so long for a connection.

@@ -308,7 +308,8 @@ fn contextualize(boot: &mut Boot) -> Result<()> {
     }
     boot.console.begin("Contextualizing VM");
     let server = boot.network.as_ref().and_then(|network| network.dhcp_server);
-    boot.context = contextualize::fetch(&boot.disks, boot.network.is_some(), server);
+    let told = boot.line.value("ds").map(str::to_owned).or_else(contextualize::told_by_firmware);
+    boot.context = contextualize::fetch(&boot.disks, boot.network.is_some(), told.as_deref(), server);
     boot.console.result(boot.context.as_ref().map_or("(none)", |data| data.source));
     let extra = contextualize::extra(&boot.disks);
     if !extra.found.is_empty() {

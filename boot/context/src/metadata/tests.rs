@@ -82,3 +82,25 @@ fn a_token_cannot_add_headers() {
     });
     assert!(clean && data.is_some());
 }
+
+#[test]
+fn files_of_no_cloud_are_where_the_machine_was_told() {
+    let mut asked = Vec::new();
+    let mut request = |request: &Request| {
+        asked.push(format!("{}{}", request.host, request.path));
+        match request.path.as_str() {
+            "/seed/meta-data" => Answer::Found(b"instance-id: i-1\n".to_vec()),
+            "/seed/user-data" => Answer::Found(b"u".to_vec()),
+            _ => Answer::Refused,
+        }
+    };
+    let data = ask_no_cloud("nocloud;h=vm;i=i-0;s=http://10.0.0.1:8000/seed/\n", &mut request).expect("a source");
+    assert_eq!((data.source, data.bytes.as_slice()), ("NoCloud", &b"u"[..]));
+    assert_eq!((data.about.hostname.as_deref(), data.about.instance.as_deref()), (Some("vm"), Some("i-1")));
+    for told in
+        ["nocloud", "nocloud;s=https://10.0.0.1/seed/", "None;s=http://10.0.0.1/seed/", "nocloud;s=http://10.0.0.1/x/"]
+    {
+        assert_eq!(ask_no_cloud(told, &mut request), None, "{told}");
+    }
+    assert_eq!(asked, ["10.0.0.1:8000/seed/meta-data", "10.0.0.1:8000/seed/user-data", "10.0.0.1/x/meta-data"]);
+}
