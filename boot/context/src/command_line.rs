@@ -40,6 +40,11 @@ impl CommandLine {
         word.is_some_and(|(_, value)| !matches!(value.as_deref(), Some("0" | "no" | "off" | "false")))
     }
 
+    /// Whether `key` is there at all, whatever it says.
+    pub fn has_any(&self, key: &str) -> bool {
+        self.words.iter().any(|(name, _)| name == key)
+    }
+
     /// Every value of `key`, in order.
     pub fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.words.iter().filter(move |(name, _)| name == key).filter_map(|(_, value)| value.as_deref())
@@ -70,7 +75,7 @@ mod tests {
     fn a_value_may_contain_equals_signs_and_a_flag_may_be_denied() {
         let line = CommandLine::parse("opt=KEY=VALUE cvmssh=no");
         assert_eq!(line.value("opt"), Some("KEY=VALUE"));
-        assert!(!line.has("cvmssh"));
+        assert!(!line.has("cvmssh") && line.has_any("cvmssh") && !line.has_any("KEY"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`steps`] | the boot, as a list |
 //! | [`modules`] | kernel modules |
+//! | [`kexec`] | another kernel |
 //! | [`network`] | cards, addresses, routes |
 //! | [`clock`] | the time |
 //! | [`cluster`] | machines that find their head node |
@@ -31,6 +32,7 @@ mod contextualize;
 mod core_files;
 mod disks;
 mod inject;
+mod kexec;
 mod modules;
 mod network;
 mod repository;

@@ -20,6 +20,7 @@ use ucernvm_context::{About, CommandLine, Interface, Section, Settings, UserData
 use ucernvm_update::contract::{self, OURS, Verdict};
 use ucernvm_update::state::Pin;
 
+mod loader;
 mod snapshot;
 
 /// On the scratch: the files that were to be fetched before the system starts are in the cache.
@@ -33,11 +34,12 @@ struct Step {
 }
 
 /// All steps, in order.
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 20] = [
     Step { name: "modules", run: load_modules },
     Step { name: "disks", run: look_at_disks },
-    Step { name: "network", run: start_network },
     Step { name: "scratch", run: open_scratch },
+    Step { name: "loader", run: loader::start_staged },
+    Step { name: "network", run: start_network },
     Step { name: "context", run: contextualize },
     // User data may say whom to ask.
     Step { name: "time", run: ask_for_the_time },
@@ -275,7 +277,7 @@ fn ask_for_the_time(boot: &mut Boot) -> Result<()> {
     Ok(())
 }
 
-/// A scratch that exists is mounted first: it knows whether this is the first boot.
+/// A scratch that exists is mounted first: it knows whether this is the first boot, and which loader is wanted.
 fn open_scratch(boot: &mut Boot) -> Result<()> {
     fs::create_dir_all(repository::JAIL)?;
     if let Ok(found @ Plan::Use(_)) = plan::plan(&boot.disks, boot.settings.scratch_device.as_deref()) {
@@ -429,7 +431,8 @@ fn hand_over(boot: &mut Boot) -> Result<()> {
     for remark in Kept::on(Path::new(SCRATCH)).hand_over(Path::new(switch::ROOT))? {
         boot.console.warn(format_args!("user data: {remark}"));
     }
-    ucernvm_update::state::replace(&boot.scratch("aux/ucernvm-version"), format!("{}\n", boot.release).as_bytes())?;
+    let release = boot.scratch(crate::update::loader::RELEASE);
+    ucernvm_update::state::replace(&release, format!("{}\n", boot.release).as_bytes())?;
     crate::update::offer(Path::new(switch::ROOT))?;
     let root = Path::new(switch::ROOT);
     if boot.settings.is_cluster_head && boot.settings.cluster_pin.is_some() {

@@ -5,10 +5,12 @@ use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use ucernvm_update::notice;
 use ucernvm_update::state::{self, Action, Pin, Wish};
+
+pub(crate) mod loader;
 
 /// Where the program is, below `/run` so that each loader brings its own.
 const PROGRAM: &str = "/run/initramfs/cernvm-update";
@@ -20,6 +22,14 @@ const SERVICE: &str = "[Unit]\nDescription=Look for a newer snapshot of the oper
 ExecStart=/run/initramfs/cernvm-update check --motd\nSuccessExitStatus=100\n";
 const TIMER: &str = "[Unit]\nDescription=Look for a newer snapshot of the operating system\n\n[Timer]\nOnBootSec=15min\n\
 OnUnitActiveSec=1d\nRandomizedDelaySec=1h\n";
+/// Says that the system is up, when it is.
+const GOOD: &str = "[Unit]\nDescription=Say that the system has come up with this loader\nAfter=multi-user.target boot-complete.target\n";
+/// A check of the tree's own may say that it is not.
+const CHECKED: &str = "Requires=boot-complete.target\n";
+const GOOD_SERVICE: &str =
+    "\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/run/initramfs/cernvm-update good\n";
+/// Where systemd's own units are.
+const SYSTEM_UNITS: [&str; 2] = ["usr/lib/systemd/system", "lib/systemd/system"];
 /// The exit status that says that there is a newer snapshot.
 const NEWER: u8 = 100;
 
@@ -32,8 +42,15 @@ cernvm-update: stay at a snapshot of the operating system, or go to another one
     cernvm-update diverge [--tag TAG]    go to the newest snapshot, or to that of a tag; all that was changed here stays
     cernvm-update rebase [--tag TAG]     the same; programs are the new snapshot's, configuration and accounts are merged
     cernvm-update rebase --previous      back to the snapshot before the last change; also: diverge --previous
+    cernvm-update loader                 tell which loader has booted, and which one is staged
+    cernvm-update loader PACK            stage another loader, a file or directory of 'ucernvm build': the image's own starts it
+    cernvm-update loader --drop          take it back
+    cernvm-update good                   the system is up: the loader that has booted works (a unit of systemd says so)
 
--c, -a and -f TAG are other names of 'check', 'rebase' and 'rebase --tag TAG'. It takes root.
+-c, -a, -f TAG and -k PACK are other names of 'check', 'rebase', 'rebase --tag TAG' and 'loader PACK'. It takes root.
+
+A loader that is staged has the master keys and decides as root. It is checked for damage only: take it from a repository, or from
+whom you trust as much. When the system has not come up with it three times, the image's own loader goes on.
 
 EXIT STATUS
     0 when it is done and there is nothing newer, 100 when 'check' finds something newer, 1 when it could not be done";
@@ -45,6 +62,10 @@ enum Request {
     Check { motd: bool },
     Stay,
     Wish { action: Action, to: Target },
+    TellLoader,
+    Stage(PathBuf),
+    DropLoader,
+    Good,
     Help,
     Version,
 }
@@ -87,6 +108,10 @@ fn parse(arguments: &[String]) -> Result<Request> {
         ["stay"] => Request::Stay,
         ["diverge", rest @ ..] => Request::Wish { action: Action::Diverge, to: to(rest)? },
         ["rebase", rest @ ..] | ["-a", rest @ ..] => Request::Wish { action: Action::Rebase, to: to(rest)? },
+        ["loader"] => Request::TellLoader,
+        ["loader", "--drop"] => Request::DropLoader,
+        ["loader" | "-k", pack] if !pack.starts_with('-') => Request::Stage(PathBuf::from(pack)),
+        ["good"] => Request::Good,
         ["-f", tag] => Request::Wish { action: Action::Rebase, to: to(&["--tag", *tag])? },
         ["--help" | "-h"] => Request::Help,
         ["--version" | "-v"] => Request::Version,
@@ -101,6 +126,7 @@ fn run(request: &Request, scratch: &Path) -> Result<ExitCode> {
         Request::Version => say(env!("CARGO_PKG_VERSION")),
         Request::Tell => {
             say(&told(&pin()?, published().as_ref(), Wish::read(scratch).as_ref()));
+            say(&loader::told(scratch));
         }
         Request::Check { motd } => {
             let (pin, published) = (pin()?, published()?);
@@ -121,6 +147,10 @@ fn run(request: &Request, scratch: &Path) -> Result<ExitCode> {
             }
             announce(Path::new("/etc/motd"), None)?;
         }
+        Request::TellLoader => say(&loader::told(scratch)),
+        Request::Stage(pack) => loader::stage(pack, scratch)?,
+        Request::DropLoader => loader::forget(scratch)?,
+        Request::Good => loader::approve(scratch)?,
         Request::Wish { action, to } => {
             wish(*action, to, scratch)?.write(scratch)?;
             announce(Path::new("/etc/motd"), None)?;
@@ -194,7 +224,7 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Gives the command to the system below `root`, and a timer that looks once a day.
+/// Gives the command to the system below `root`, a timer that looks once a day, and a unit that says when the system is up.
 pub(crate) fn offer(root: &Path) -> Result<()> {
     if fs::symlink_metadata(PROGRAM).is_err() {
         symlink("shutdown", PROGRAM).context(PROGRAM)?;
@@ -204,13 +234,22 @@ pub(crate) fn offer(root: &Path) -> Result<()> {
         link.parent().map_or(Ok(()), fs::create_dir_all)?;
         symlink(PROGRAM, &link).with_context(|| link.display().to_string())?;
     }
-    let wants = Path::new(UNITS).join("timers.target.wants");
-    fs::create_dir_all(&wants)?;
-    fs::write(Path::new(UNITS).join("cernvm-update.service"), SERVICE)?;
-    fs::write(Path::new(UNITS).join("cernvm-update.timer"), TIMER)?;
-    let wanted = wants.join("cernvm-update.timer");
-    if fs::symlink_metadata(&wanted).is_err() {
-        symlink("../cernvm-update.timer", wanted)?;
+    // Older ones of systemd have no such target.
+    let may_check = SYSTEM_UNITS.iter().any(|place| root.join(place).join("boot-complete.target").exists());
+    let good = [GOOD, if may_check { CHECKED } else { "" }, GOOD_SERVICE].concat();
+    let units = Path::new(UNITS);
+    for (name, text, wanted_by) in [
+        ("cernvm-update.service", SERVICE, None),
+        ("cernvm-update.timer", TIMER, Some("timers.target.wants")),
+        ("cernvm-update-good.service", good.as_str(), Some("multi-user.target.wants")),
+    ] {
+        fs::create_dir_all(units)?;
+        fs::write(units.join(name), text)?;
+        let Some(wants) = wanted_by.map(|wanted_by| units.join(wanted_by)) else { continue };
+        fs::create_dir_all(&wants)?;
+        if fs::symlink_metadata(wants.join(name)).is_err() {
+            symlink(Path::new("..").join(name), wants.join(name))?;
+        }
     }
     Ok(())
 }
@@ -235,10 +274,17 @@ mod tests {
             ("rebase --tag v1", wish(Action::Rebase, Target::Tag("v1".to_owned()))),
             ("-f v1", wish(Action::Rebase, Target::Tag("v1".to_owned()))),
             ("rebase --previous", wish(Action::Rebase, Target::Previous)),
+            ("loader", Request::TellLoader),
+            ("loader --drop", Request::DropLoader),
+            ("loader /cvmfs/a/new.pack", Request::Stage(PathBuf::from("/cvmfs/a/new.pack"))),
+            ("-k new.pack", Request::Stage(PathBuf::from("new.pack"))),
+            ("good", Request::Good),
         ] {
             assert_eq!(asked(line).expect("a request"), request, "{line}");
         }
-        for line in ["explode", "rebase v1", "rebase --tag", "check --mail", "stay now"] {
+        for line in
+            ["explode", "rebase v1", "rebase --tag", "check --mail", "stay now", "loader --explode", "loader a b", "-k"]
+        {
             assert!(asked(line).is_err(), "{line}");
         }
     }

@@ -6,7 +6,7 @@ use crate::accounts::{self, Files, MAPS, NAMES};
 use crate::decision::OPAQUE;
 use crate::plan::{Step, Trees, look, plan};
 use crate::state::{Pin, remove, replace};
-use crate::{At as _, Error, packages};
+use crate::{At as _, Before, Error, packages};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -41,9 +41,6 @@ pub struct Report {
     /// The log that tells everything, on the scratch.
     pub log: PathBuf,
 }
-
-/// What is called before each change: tests let the power fail there.
-type Before<'a> = &'a mut dyn FnMut() -> Result<(), Error>;
 
 /// Writes down how to get to `pin`. Until this returns nothing has changed for the machine.
 ///

@@ -4,10 +4,16 @@
 //! overlay (*upper*). What is done is decided from them first ([`plan`]), put down in a journal ([`journal`]), and only then done,
 //! so that a machine has the old state or the new one whenever its power fails.
 //!
+//! The loader itself can be another one than that of the image, too: it lies on the scratch ([`staged`]), and has to prove that it
+//! works.
+//!
 //! | module | job |
 //! |---|---|
 //! | [`state`] | files on the scratch: the pin, the one before it, what is wished |
 //! | [`contract`] | which versions of loader, tree and scratch go together |
+//! | [`loader`] | what a loader consists of, in words |
+//! | [`pack`] | a loader as it comes out of a repository |
+//! | [`staged`] | a loader on the scratch, and how often it is tried |
 //! | [`decision`] | what becomes of one entry of the overlay |
 //! | [`plan`] | the same for all of them |
 //! | [`accounts`] | users and groups of both sides |
@@ -19,15 +25,18 @@ pub mod accounts;
 pub mod contract;
 pub mod decision;
 pub mod journal;
+pub mod loader;
 pub mod notice;
+pub mod pack;
 pub mod packages;
 pub mod plan;
+pub mod staged;
 pub mod state;
 
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a machine cannot go to another snapshot. Nothing was changed then, or the journal tells what is left to do.
+/// Why a machine cannot go to another snapshot or loader. Nothing was changed then, or the journal tells what is left to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -47,7 +56,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Something that should be a loader and cannot be used as one.
+    #[error("{}: {reason}", path.display())]
+    Loader {
+        /// The pack, or the file on the scratch.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
+
+/// What is called before each change: tests let the power fail there.
+pub(crate) type Before<'a> = &'a mut dyn FnMut() -> Result<(), Error>;
 
 /// Puts the path to an error of the system.
 pub(crate) trait At<T> {
