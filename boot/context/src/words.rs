@@ -41,7 +41,7 @@ const fn section(section: &'static str, here: Here) -> Word {
 }
 
 /// All words.
-pub const WORDS: [Word; 32] = [
+pub const WORDS: [Word; 33] = [
     both(
         "cvmfs_server",
         "cvmfs_server",
@@ -84,6 +84,12 @@ pub const WORDS: [Word; 32] = [
     ),
     line("cvmfs_force_tag", New("a snapshot for this boot, whatever is pinned")),
     line("cernvm_pin", New("`previous`: the snapshot before the last change, for this boot")),
+    line(
+        "cernvm_loader",
+        New(
+            "there at all, no loader on the scratch is started: `builtin` for this boot; a loader that was started from there has its own name in it",
+        ),
+    ),
     line("cvmfs_record", New("writes a list of what was read, for `/.ucernvm_prefetch`")),
     line("rescue", New("`shell`, `reboot`, `poweroff`")),
     line("ip", New("as the kernel's own; IPv6 addresses in brackets")),

@@ -115,7 +115,9 @@ pub(crate) enum Format {
     Vhd,
     /// A unified kernel image: one program for UEFI, with kernel, initramfs and command line
     Efi,
-    /// A directory with vmlinuz, initrd and cmdline
+    /// A loader in one file, for 'cernvm-update loader' of machines that boot another image
+    Pack,
+    /// A directory with vmlinuz, initrd and cmdline; for 'cernvm-update loader', too
     Kernel,
 }
 
@@ -179,6 +181,7 @@ EXAMPLES
     ucernvm build --kernel debian --repo os.example.org --server s1.example.org --key os.example.org.pub -o ucernvm.iso
     ucernvm run ucernvm.iso --scratch scratch.qcow2
     ucernvm build --kernel linux-image-6.1.0-56-amd64.deb --drivers all --format qcow2 -o ucernvm.qcow2 ...
+    ucernvm build --kernel debian --release 2.0 --format pack -o ucernvm-2.0.pack ...
 
 ENVIRONMENT
     SOURCE_DATE_EPOCH    the time that all files in the image have; the kernel's if not set

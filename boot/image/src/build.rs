@@ -6,13 +6,14 @@ use crate::initramfs::{self, Contents};
 use crate::menu::{self, Entry};
 use crate::modules::{self, Modules};
 use crate::report::Report;
-use crate::{disk, kernel, ova, programs, unified};
+use crate::{disk, kernel, ova, pack, programs, unified};
 use anyhow::{Context as _, Result, bail};
 use cvmfs_command::output::say;
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use ucernvm_context::{CommandLine, Settings};
+use ucernvm_update::loader::DESCRIPTOR;
 
 /// What every kernel command line has: both consoles, the serial one for logs and logins without a screen.
 const CONSOLES: &str = "console=tty0 console=ttyS0,115200n8 loglevel=3 consoleblank=0";
@@ -149,11 +150,15 @@ fn program_directory(arguments: &Build) -> Result<PathBuf> {
 fn write(arguments: &Build, parts: &Parts<'_>, scratch: &Path) -> Result<(Loaders, u64, String)> {
     let output = &arguments.output;
     if arguments.format == Format::Kernel {
-        return Ok((Loaders { bios: 0, uefi: 0 }, write_kernel(parts, output)?, String::new()));
+        return Ok((Loaders { bios: 0, uefi: 0 }, write_kernel(parts, &arguments.release, output)?, String::new()));
     }
     let image = scratch.join("image");
     let loaders = match arguments.format {
         Format::Efi => Loaders { bios: 0, uefi: unified::write(parts, scratch, &image)? },
+        Format::Pack => {
+            fs::write(&image, pack::write(&arguments.release, parts)?)?;
+            Loaders { bios: 0, uefi: 0 }
+        }
         _ => image::write_hybrid(parts, scratch, &image)?,
     };
     let made = match arguments.format {
@@ -165,7 +170,7 @@ fn write(arguments: &Build, parts: &Parts<'_>, scratch: &Path) -> Result<(Loader
             ova::write(&disk, capacity, &scratch.join("machine.ova"), parts.epoch)?
         }
         Format::Vhd => disk::write_vhd(&image, parts.epoch)?,
-        Format::Iso | Format::Raw | Format::Efi | Format::Kernel => image,
+        Format::Iso | Format::Raw | Format::Efi | Format::Pack | Format::Kernel => image,
     };
     let bytes = fs::read(&made)?;
     let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -176,12 +181,13 @@ fn write(arguments: &Build, parts: &Parts<'_>, scratch: &Path) -> Result<(Loader
     Ok((loaders, bytes.len() as u64, sha256))
 }
 
-/// For who boots with a loader of his own, or with none.
-fn write_kernel(parts: &Parts<'_>, directory: &Path) -> Result<u64> {
+/// For who boots with a loader of his own, or with none; and a pack as well.
+fn write_kernel(parts: &Parts<'_>, release: &str, directory: &Path) -> Result<u64> {
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let kernel = fs::copy(parts.kernel, directory.join("vmlinuz"))?;
     fs::write(directory.join("initrd"), parts.initramfs)?;
     let line = parts.entries.first().map(|Entry { line, .. }| line.as_str()).unwrap_or_default();
     fs::write(directory.join("cmdline"), format!("{line}\n"))?;
+    fs::write(directory.join(DESCRIPTOR), pack::describe(release, parts)?.to_text())?;
     Ok(kernel + parts.initramfs.len() as u64)
 }

@@ -13,6 +13,7 @@
 //! | [`disk`] | the same as disks of hypervisors |
 //! | [`ova`] | such a disk with the description of a machine |
 //! | [`unified`] | kernel, initramfs and command line as one program of UEFI |
+//! | [`pack`] | a loader for machines that boot another image |
 //! | [`report`] | how large all that is |
 //! | [`run`] | a machine to try it in |
 //! | [`tools`] | programs of this machine that do parts of the work |
@@ -28,6 +29,7 @@ mod kernel;
 mod menu;
 mod modules;
 mod ova;
+mod pack;
 mod programs;
 mod report;
 mod run;

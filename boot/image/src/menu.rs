@@ -9,7 +9,8 @@ pub(crate) struct Entry {
     pub(crate) line: String,
 }
 
-/// All entries: normal, debug, the snapshot before the last change, and one for each tag. `line` is what all have.
+/// All entries: normal, debug, the snapshot before the last change, one for each tag, and without a loader that was staged. `line` is
+/// what all have.
 pub(crate) fn entries(line: &str, tags: &[String]) -> Vec<Entry> {
     let quiet = |more: &str| {
         [line, "quiet", more].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ")
@@ -23,6 +24,7 @@ pub(crate) fn entries(line: &str, tags: &[String]) -> Vec<Entry> {
         .iter()
         .map(|tag| Entry { title: format!("Snapshot {tag}"), line: quiet(&format!("cvmfs_force_tag={tag}")) });
     entries.extend(snapshots);
+    entries.push(Entry { title: "Loader of this image".to_owned(), line: quiet("cernvm_loader=builtin") });
     entries
 }
 
@@ -84,6 +86,7 @@ mod tests {
                 "console=ttyS0 cvmfs_repos=os.example.org cvmdebug loglevel=7",
                 "console=ttyS0 cvmfs_repos=os.example.org quiet cernvm_pin=previous",
                 "console=ttyS0 cvmfs_repos=os.example.org quiet cvmfs_force_tag=v1",
+                "console=ttyS0 cvmfs_repos=os.example.org quiet cernvm_loader=builtin",
             ]
         );
         let text = isolinux(&entries, 2);

@@ -6,9 +6,12 @@ mod common;
 
 use common::machine::{Machine, Plan};
 use common::{Site, blank_disk, is_clean};
+use cvmfs_tests::tools::output;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use ucernvm_update::pack::Pack;
+use ucernvm_update::staged;
 
 /// A machine that starts something else than the tree would have it start.
 const ROLE: &str = "cernvm_target=multi-user.target\ncernvm_units=systemd-networkd.service,desktop.service\n";
@@ -22,6 +25,7 @@ fn machines_boot() {
     assert_eq!(report["absent_modules"].as_array().map(Vec::len), Some(0), "{report}");
     a_debian_boots_and_keeps_what_was_written_and_its_snapshot(&site, &cd, &disk);
     a_disk_with_data_is_left_as_it_is(&site, &cd);
+    another_loader_is_started_and_given_up_when_it_has_no_more_tries(&site, &cd);
     without_its_server_a_machine_ends_in_the_rescue_shell(site, &cd);
 }
 
@@ -115,6 +119,34 @@ fn a_disk_with_data_is_left_as_it_is(site: &Site, cd: &Path) {
     assert!(sum(&disk) == before, "the disk was changed");
 }
 
+/// A scratch with another loader that has one try left, and no network, so that the system does not come up.
+fn another_loader_is_started_and_given_up_when_it_has_no_more_tries(site: &Site, cd: &Path) {
+    let (pack, _) = site.build("new.pack", &["--release", "9.9", "--format", "pack"]);
+    let tree = site.directory.path().join("scratch");
+    for name in ["aux", "kexec"] {
+        fs::create_dir_all(tree.join(name)).unwrap();
+    }
+    staged::stage(&tree, Pack::open(&pack).unwrap(), None).unwrap();
+    let descriptor = tree.join("kexec/apply");
+    fs::write(&descriptor, fs::read_to_string(&descriptor).unwrap().replace("tries=3", "tries=1")).unwrap();
+    let scratch = blank_disk(site, "staged.raw");
+    output(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-L", "UROOT", "-d"]).arg(&tree).arg(&scratch));
+    let start = || Plan::new(cd).with(&["--network", "none", "--scratch", scratch.to_str().unwrap()]).start();
+
+    let mut machine = start();
+    machine.expect("[INF] Mounting root filesystem... check");
+    machine.expect("[INF] Starting loader 9.9 (0 more tries)... check");
+    machine.expect("* Release 9.9");
+    machine.expect("[INF] Mounting root filesystem... check");
+    machine.expect("[ERR] step 'repository'");
+    // The power fails: it was counted before.
+    drop(machine);
+    let mut machine = start();
+    machine.expect("[WRN] loader 9.9 did not come up so often that the image's own goes on");
+    machine.expect("[ERR] step 'repository'");
+    machine.expect("(initrd) ");
+}
+
 fn sum(file: &Path) -> Vec<u8> {
-    cvmfs_tests::tools::output(Command::new("sha256sum").arg(file)).stdout
+    output(Command::new("sha256sum").arg(file)).stdout
 }

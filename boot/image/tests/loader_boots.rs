@@ -1,0 +1,91 @@
+//! Machines whose loader is another one than that of their image: `ci/full boot`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::machine::{Machine, Plan};
+use common::{Site, blank_disk, is_clean};
+use std::fs;
+use std::path::Path;
+use ucernvm_update::contract::OURS;
+use ucernvm_update::loader::{DESCRIPTOR, INITRD, KERNEL, Loader, Part};
+
+fn start(site: &Site, image: &Path, scratch: &Path) -> Machine {
+    Plan::new(image).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]).start()
+}
+
+/// What `cernvm-update loader` says when the system is up.
+fn loader(machine: &mut Machine) -> String {
+    machine.ask("systemctl is-system-running --wait >/dev/null; cernvm-update loader")
+}
+
+/// A kernel that is good, with an initramfs that is none.
+fn write_broken(pack: &Path, kernel: &Path) {
+    let (kernel, initrd) = (fs::read(kernel).unwrap(), b"no archive at all".to_vec());
+    let parts = (Part::of(&kernel), Part::of(&initrd));
+    let loader = Loader { version: "6.6".to_owned(), contract: OURS, kernel: parts.0, initrd: parts.1 };
+    fs::create_dir_all(pack).unwrap();
+    for (name, bytes) in [(DESCRIPTOR, loader.to_text().into_bytes()), (KERNEL, kernel), (INITRD, initrd)] {
+        fs::write(pack.join(name), bytes).unwrap();
+    }
+}
+
+/// A loader out of the repository boots the system, and proves itself. One that panics does so three times, without anybody's help;
+/// then the image's own boots.
+#[test]
+#[ignore = "seven boots"]
+fn a_loader_of_the_repository_boots_the_system_and_a_broken_one_is_given_up() {
+    let Some(site) = Site::new() else { return };
+    let (cd, _) = site.build("ucernvm.iso", &["--release", "1.0"]);
+    let (pack, _) = site.build("new.pack", &["--release", "9.9", "--format", "pack"]);
+    let (kernel, _) = site.build("kernel", &["--format", "kernel"]);
+    fs::copy(&pack, site.tree("opt/new.pack")).unwrap();
+    write_broken(&site.tree("opt/broken"), &kernel.join(KERNEL));
+    site.publish("v2");
+    let scratch = blank_disk(&site, "scratch.raw");
+
+    let mut first = start(&site, &cd, &scratch);
+    first.log_in();
+    assert_eq!(loader(&mut first), "loader:    1.0, the image's own");
+    assert!(first.ask("cernvm-update loader /opt/absent; echo $?").ends_with('1'));
+    let said = first.ask("cernvm-update -k /mnt/.ro/opt/new.pack");
+    assert!(said.starts_with("loader 9.9 is started at the next boot"), "{said}");
+    first.power_off();
+    assert!(is_clean(&scratch));
+
+    for (more, is_told) in [("2 more tries", true), ("2 more tries", false)] {
+        let mut machine = start(&site, &cd, &scratch);
+        machine.expect("* Release 1.0");
+        machine.expect(&format!("[INF] Starting loader 9.9 ({more})... check"));
+        machine.expect("* Release 9.9");
+        machine.log_in();
+        assert_eq!(loader(&mut machine), "loader:    9.9, staged, it has come up, 3 of 3 tries left");
+        assert_eq!(machine.ask("cat /etc/release-of-test; cat /mnt/.rw/aux/ucernvm-version"), "v1\n9.9");
+        let line = machine.ask("cat /proc/cmdline");
+        assert!(line.contains("cernvm_loader=") && line.contains("rescue=reboot") == is_told, "{line}");
+        if !is_told {
+            machine.ask("cernvm-update loader /opt/broken");
+        }
+        machine.power_off();
+        assert!(is_clean(&scratch));
+    }
+
+    for left in (0..3).rev() {
+        let mut machine = start(&site, &cd, &scratch);
+        machine.expect(&format!("[INF] Starting loader 6.6 ({left} more tries)... check"));
+        machine.expect("Kernel panic");
+        // The machine that would be started again ends.
+        machine.wait();
+        assert!(is_clean(&scratch), "nobody has mounted it");
+    }
+    let mut last = start(&site, &cd, &scratch);
+    last.expect("[WRN] loader 6.6 did not come up so often that the image's own goes on");
+    last.log_in();
+    assert_eq!(loader(&mut last), "loader:    1.0; 6.6 is staged, it has not come up yet, 0 of 3 tries left");
+    assert_eq!(
+        last.ask("cernvm-update loader --drop; ls -A /mnt/.rw/kexec"),
+        "the image's own loader goes on at the next boot"
+    );
+    assert_eq!(loader(&mut last), "loader:    1.0, the image's own");
+    last.power_off();
+}
