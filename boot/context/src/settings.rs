@@ -30,6 +30,8 @@ pub struct Settings {
     pub record: bool,
     /// `cernvm_pin=previous`: this once the snapshot that was pinned before the present one. Only the kernel command line says so.
     pub previous: bool,
+    /// `cernvm_loader`: no loader on the scratch is started. Only the kernel command line says so.
+    pub own_loader: bool,
     /// `cvmfs_root_hash` on the kernel command line: the snapshot to boot this once, whatever is pinned.
     pub root_hash: Option<String>,
     /// `cvmfs_root_hash` in user data: the snapshot that a first boot pins.
@@ -95,6 +97,7 @@ impl Default for Settings {
             force_tag: None,
             record: false,
             previous: false,
+            own_loader: false,
             root_hash: None,
             first_root_hash: None,
             path: String::new(),
@@ -127,6 +130,7 @@ impl Settings {
         settings.force_tag = line.value("cvmfs_force_tag").filter(|tag| !tag.is_empty()).map(str::to_owned);
         settings.record = line.has("cvmfs_record");
         settings.previous = line.value("cernvm_pin") == Some("previous");
+        settings.own_loader = line.has_any("cernvm_loader");
         settings.debug = line.has("cvmdebug");
         settings.rescue = match line.value("rescue") {
             Some("reboot") => Rescue::Reboot,

@@ -19,7 +19,7 @@ const UNPROVEN: [(&str, &str); 2] = [("panic", "30"), ("rescue", "reboot")];
 
 pub(super) fn start_staged(boot: &mut Boot) -> Result<()> {
     // Whoever was started that way, or was told to stay, looks no further.
-    if !boot.mounted || boot.line.has_any(WORD) {
+    if !boot.mounted || boot.settings.own_loader {
         return Ok(());
     }
     let image = format!("{} {}", boot.release, boot.built);
