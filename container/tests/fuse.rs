@@ -16,18 +16,25 @@ use std::time::{Duration, Instant};
 
 const FQRN: &str = "os.test.example";
 
-/// A Debian of the packages that every Debian has, as they are installed here: bash, perl, apt and what they need.
+/// A Debian of packages that are installed here: those that every Debian has, apt, a C compiler and Python, and what they need.
 fn debian(tree: &Path) {
     let script = r#"
         set -e -o pipefail
-        packages=$(dpkg-query -W -f '${Essential} ${Package}\n' | sed -n 's/^yes //p'; echo apt debian-archive-keyring)
+        packages=$(dpkg-query -W -f '${Essential} ${Package}\n' | sed -n 's/^yes //p'; echo apt debian-archive-keyring linux-libc-dev binutils gcc
+            python=$(readlink -f /usr/bin/python3)
+            for file in "$(gcc -print-prog-name=cc1)" "$(gcc -print-libgcc-file-name)" "$(gcc -print-file-name=crt1.o)" \
+                /usr/bin/as /usr/bin/gcc "$python" "/usr/lib/$(basename "$python")/os.py"; do
+                dpkg -S "$(realpath "$file")" | cut -d : -f 1
+            done
+            echo python3-minimal)
         programs='/bin/bash /bin/ls /bin/mv /usr/bin/id /usr/bin/perl /usr/bin/apt-get /usr/bin/dpkg /usr/bin/tar /usr/bin/find /usr/bin/mount'
+        programs="$programs $(gcc -print-prog-name=cc1) $(gcc -print-prog-name=collect2) /usr/bin/as /usr/bin/ld /usr/bin/python3"
         {
             for package in $packages; do dpkg -L "$package"; done
             for program in $programs; do ldd "$(readlink -f $program)" | grep -o '/[^ ]*'; done
             for method in /usr/lib/x86_64-linux-gnu/libapt-p*.so.*; do echo "$method"; ldd "$method" | grep -o '/[^ ]*'; done
             printf '%s\n' /bin /lib /lib64 /sbin /etc/passwd /etc/group /var/lib/dpkg/status
-        } | grep -v -e ^/usr/share/doc -e ^/usr/share/man -e ^/usr/share/locale -e ^/usr/share/info |
+        } | grep -v -e ^/usr/share/doc -e ^/usr/share/man -e ^/usr/share/locale -e ^/usr/share/info -e '/lto1$' |
             perl -MCwd=realpath -MFile::Basename -lne '
                 # Names through links and behind them are two names of one file here.
                 sub name { my $d = realpath(dirname($_[0])) // return; print ".", ($d eq "/" ? "" : $d), "/", basename($_[0]) }
@@ -179,6 +186,7 @@ fn an_operating_system_out_of_a_repository(site: &Site) {
     assert_eq!(site.says("b", &[&cvmfs, "--backend=namespaces"], &asks), "refused");
     // Forks stay where their parent is; without a network, too.
     assert_eq!(site.says("d", &["--from=a", "--net=none"], "cat /etc/version; perl -e 'print 1'"), "1\nmore\n1");
+    programs_work_in_each_back_end(site, &os);
     packages_are_installed(site, &os);
     site.server.stop();
     assert_eq!(
@@ -190,6 +198,22 @@ fn an_operating_system_out_of_a_repository(site: &Site) {
     // Nothing is left that runs or is mounted.
     assert!(!fs::read_to_string("/proc/mounts").unwrap().contains("os.test.example"));
     let mut destroy = site.fork(&["destroy", "a", "b", "c", "d", "n", "i"]);
+    assert!(destroy.output().unwrap().status.success());
+}
+
+/// A shell, a package manager, a compiler and what it made, and an interpreter; again in the next start, with what was written.
+fn programs_work_in_each_back_end(site: &Site, os: &str) {
+    let first = "apt-get --version | head -n 1 | cut -d ' ' -f 1; python3 -c 'import os; print(6*7, os.getuid())'; \
+                 printf '#include <stdio.h>\nint main(void) { puts(\"compiled\"); }\n' >/root/x.c; gcc -o /root/x /root/x.c; /root/x; \
+                 mkdir -p /usr/lib/python3/dist-packages; echo 'print(\"changed\")' >/usr/lib/python3/dist-packages/mine.py; mv /etc/host.conf /etc/host2.conf; rm /usr/bin/ld";
+    let again = "/root/x; python3 -c 'import mine'; ls -d /etc/host*.conf; gcc -o /root/y /root/x.c 2>/dev/null || echo no linker";
+    for backend in ["namespaces", "userns", "interposer"] {
+        let option = format!("--backend={backend}");
+        assert_eq!(site.says(backend, &["--new", os, &option], first), "apt\n42 0\ncompiled\n", "{backend}");
+        let said = site.says(backend, &[&option], again);
+        assert_eq!(said, "compiled\nchanged\n/etc/host2.conf\nno linker\n", "{backend}");
+    }
+    let mut destroy = site.fork(&["destroy", "namespaces", "userns", "interposer"]);
     assert!(destroy.output().unwrap().status.success());
 }
 
