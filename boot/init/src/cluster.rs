@@ -45,19 +45,12 @@ fn pause() -> Duration {
 /// The address that the service sees this machine come from, unless something is in between.
 fn own_address(cluster: &Cluster) -> Result<IpAddr> {
     let host = cluster.host();
-    let service = if host.parse::<std::net::SocketAddr>().is_ok() || host.rsplit(':').next().is_some_and(is_port) {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
-    };
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let service = if has_port { host.to_owned() } else { format!("{host}:80") };
     let address = service.to_socket_addrs()?.next().with_context(|| format!("{service} has no address"))?;
     let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
     socket.connect(address)?;
     Ok(socket.local_addr()?.ip())
-}
-
-fn is_port(text: &str) -> bool {
-    text.parse::<u16>().is_ok()
 }
 
 fn ask(request: &Request) -> Answer {
