@@ -140,6 +140,11 @@ impl Settings {
         settings
     }
 
+    /// Whether the kernel command line names the snapshot, for this boot.
+    pub fn is_for_once(&self) -> bool {
+        self.root_hash.is_some() || self.force_tag.is_some() || self.previous
+    }
+
     /// Applies the loader's section of the user data, and tells what in it has no effect.
     ///
     /// A server or proxy that is told here turns the CDN of the image off, unless the CDN is told here as well.

@@ -18,7 +18,8 @@ use ucernvm_context::opennebula::Context as OpenNebula;
 use ucernvm_context::settings::TimeSource;
 use ucernvm_context::{About, CommandLine, Interface, Section, Settings, UserData};
 use ucernvm_update::contract::{self, OURS, Verdict};
-use ucernvm_update::state::Pin;
+use ucernvm_update::state::{Action, Pin};
+use ucernvm_update::trial;
 
 mod loader;
 mod snapshot;
@@ -77,6 +78,10 @@ pub(crate) struct Boot {
     section: Option<Section>,
     snapshot: Option<Snapshot>,
     root_hash: String,
+    /// Somebody wishes another snapshot.
+    wished: bool,
+    /// What became of the overlay, if this is the first boot of another snapshot that somebody wished.
+    changed: Option<Action>,
     begun: Instant,
     log: String,
 }
@@ -143,6 +148,8 @@ impl Boot {
             section: None,
             snapshot: None,
             root_hash: String::new(),
+            wished: false,
+            changed: None,
             begun,
             log: String::new(),
         })
@@ -498,6 +505,14 @@ fn write_pin(boot: &mut Boot) -> Result<()> {
     let kept = Kept::on(Path::new(SCRATCH));
     if boot.network.is_some() && !kept.exists() {
         kept.keep(None, None)?;
+    }
+    // Where nothing will say that the system is up, it would be left though it is.
+    let begun = match boot.changed.filter(|_| crate::update::says_good(Path::new(switch::ROOT))) {
+        Some(action) => trial::begin(Path::new(SCRATCH), &boot.root_hash, action),
+        None => trial::count(Path::new(SCRATCH), &boot.root_hash),
+    };
+    if let Err(error) = begun {
+        boot.console.warn(format_args!("whether the system comes up is not noted: {error}"));
     }
     match &boot.snapshot {
         Some(snapshot) if snapshot.fresh => {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use ucernvm_update::notice;
 use ucernvm_update::state::{self, Action, Pin, Wish};
+use ucernvm_update::trial::Trial;
 
 pub(crate) mod loader;
 
@@ -45,12 +46,13 @@ cernvm-update: stay at a snapshot of the operating system, or go to another one
     cernvm-update loader                 tell which loader has booted, and which one is staged
     cernvm-update loader PACK            stage another loader, a file or directory of 'ucernvm build': the image's own starts it
     cernvm-update loader --drop          take it back
-    cernvm-update good                   the system is up: the loader that has booted works (a unit of systemd says so)
+    cernvm-update good                   the system is up: loader and snapshot work (a unit of systemd says so)
 
 -c, -a, -f TAG and -k PACK are other names of 'check', 'rebase', 'rebase --tag TAG' and 'loader PACK'. It takes root.
 
 A loader that is staged has the master keys and decides as root. It is checked for damage only: take it from a repository, or from
-whom you trust as much. When the system has not come up with it three times, the image's own loader goes on.
+whom you trust as much. When the system has not come up with it three times, the image's own loader goes on. When it has not come up three times
+after 'diverge', the snapshot before is booted again; after 'rebase' that is only said.
 
 EXIT STATUS
     0 when it is done and there is nothing newer, 100 when 'check' finds something newer, 1 when it could not be done";
@@ -127,6 +129,11 @@ fn run(request: &Request, scratch: &Path) -> Result<ExitCode> {
         Request::Tell => {
             say(&told(&pin()?, published().as_ref(), Wish::read(scratch).as_ref()));
             say(&loader::told(scratch));
+            if let Some(trial) =
+                Trial::read(scratch).filter(|trial| pin().is_ok_and(|pin| pin.root_hash == trial.root_hash))
+            {
+                say(&format!("on trial:  {}, {} more boots", trial.root_hash, trial.tries));
+            }
         }
         Request::Check { motd } => {
             let (pin, published) = (pin()?, published()?);
@@ -224,6 +231,15 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Whether the system below `root` will say that it is up.
+pub(crate) fn says_good(root: &Path) -> bool {
+    has_unit(root, "multi-user.target")
+}
+
+fn has_unit(root: &Path, name: &str) -> bool {
+    SYSTEM_UNITS.iter().any(|place| root.join(place).join(name).exists())
+}
+
 /// Gives the command to the system below `root`, a timer that looks once a day, and a unit that says when the system is up.
 pub(crate) fn offer(root: &Path) -> Result<()> {
     if fs::symlink_metadata(PROGRAM).is_err() {
@@ -235,7 +251,7 @@ pub(crate) fn offer(root: &Path) -> Result<()> {
         symlink(PROGRAM, &link).with_context(|| link.display().to_string())?;
     }
     // Older ones of systemd have no such target.
-    let may_check = SYSTEM_UNITS.iter().any(|place| root.join(place).join("boot-complete.target").exists());
+    let may_check = has_unit(root, "boot-complete.target");
     let good = [GOOD, if may_check { CHECKED } else { "" }, GOOD_SERVICE].concat();
     let units = Path::new(UNITS);
     for (name, text, wanted_by) in [

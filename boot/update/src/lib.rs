@@ -14,6 +14,7 @@
 //! | [`loader`] | what a loader consists of, in words |
 //! | [`pack`] | a loader as it comes out of a repository |
 //! | [`staged`] | a loader on the scratch, and how often it is tried |
+//! | [`trial`] | whether the system comes up with a snapshot |
 //! | [`decision`] | what becomes of one entry of the overlay |
 //! | [`plan`] | the same for all of them |
 //! | [`accounts`] | users and groups of both sides |
@@ -32,6 +33,7 @@ pub mod packages;
 pub mod plan;
 pub mod staged;
 pub mod state;
+pub mod trial;
 
 use std::path::PathBuf;
 use thiserror::Error;

@@ -78,6 +78,10 @@ impl Action {
             Action::Rebase => "rebase",
         }
     }
+
+    pub(crate) fn parse(word: &str) -> Option<Action> {
+        Action::ALL.into_iter().find(|action| action.name() == word)
+    }
 }
 
 /// What is to be done at the next boot.
@@ -98,8 +102,7 @@ impl Wish {
             let mut lines = text.lines().filter_map(|line| line.trim().split_once('='));
             lines.find(|(name, value)| *name == key && !value.is_empty()).map(|(_, value)| value.to_owned())
         };
-        let asked = value("action")?;
-        let action = Action::ALL.into_iter().find(|action| action.name() == asked)?;
+        let action = Action::parse(&value("action")?)?;
         Some(Wish { action, root_hash: value("root_hash"), tag: value("tag") })
     }
 

@@ -11,6 +11,7 @@ use ucernvm_update::contract::{self, OURS, Verdict};
 use ucernvm_update::journal::{self, Report, UPPER};
 use ucernvm_update::plan::Trees;
 use ucernvm_update::state::{self, Action, Pin, Wish};
+use ucernvm_update::trial::{self, Trial};
 
 /// A change that a power cut interrupted is gone on with, before anything else is looked at.
 pub(super) fn finish_update(_: &mut Boot) -> Result<()> {
@@ -24,11 +25,15 @@ pub(super) fn finish_update(_: &mut Boot) -> Result<()> {
 pub(super) fn mount_repository(boot: &mut Boot) -> Result<()> {
     let Some(fqrn) = boot.settings.repository.clone() else { bail!("no repository: cvmfs_repos= is needed") };
     let scratch = Path::new(SCRATCH);
-    let kept = Kept {
+    let mut kept = Kept {
         pin: Pin::read(scratch, state::PIN),
         previous: Pin::read(scratch, state::PREVIOUS),
         wish: Wish::read(scratch),
     };
+    boot.wished = kept.wish.is_some();
+    if !boot.wished && !boot.settings.is_for_once() {
+        kept.wish = way_back(boot, &kept);
+    }
     let resolver = boot.network.as_ref().map(Network::resolver).unwrap_or_default();
     repository::furnish(&resolver)?;
     let snapshot = repository::choose(&boot.settings, &kept);
@@ -41,6 +46,26 @@ pub(super) fn mount_repository(boot: &mut Boot) -> Result<()> {
             connect(boot, &fqrn, Snapshot::pinned(pin))
         }
         (Err(error), _) => Err(error),
+    }
+}
+
+/// A snapshot with which the system did not come up is left again, where that is safe.
+fn way_back(boot: &Boot, kept: &Kept) -> Option<Wish> {
+    let pin = kept.pin.as_ref()?;
+    let name = pin.tag.as_ref().unwrap_or(&pin.root_hash);
+    match trial::judge(Trial::read(Path::new(SCRATCH)).as_ref(), pin, kept.previous.as_ref()) {
+        trial::Verdict::Go => None,
+        trial::Verdict::Return(before) => {
+            boot.console.warn(format_args!("the system did not come up with snapshot {name}: back to the one before"));
+            Some(Wish { action: Action::Diverge, root_hash: Some(before.root_hash), tag: before.tag })
+        }
+        trial::Verdict::Tell => {
+            boot.console.warn(format_args!(
+                "the system did not come up since it went to {name}; the boot menu has the snapshot before, and \
+                 'cernvm-update rebase --previous' goes back for good"
+            ));
+            None
+        }
     }
 }
 
@@ -100,7 +125,9 @@ pub(super) fn rebase(boot: &mut Boot) -> Result<()> {
     let Some(old) = Pin::read(scratch, state::PIN).filter(|old| old.root_hash != boot.root_hash) else { return Ok(()) };
     // What is in the cache is of another snapshot.
     let _ = fs::remove_file(boot.scratch("cache/pinned"));
+    let changed = snapshot.change.filter(|_| boot.wished);
     if snapshot.change != Some(Action::Rebase) {
+        boot.changed = changed;
         return Ok(());
     }
     let Some(fqrn) = boot.settings.repository.clone() else { return Ok(()) };
@@ -115,6 +142,7 @@ pub(super) fn rebase(boot: &mut Boot) -> Result<()> {
         }
     };
     journal::finish(scratch)?;
+    boot.changed = changed;
     boot.console.check();
     tell(boot, &report);
     if report.maps_changed {

@@ -1,6 +1,7 @@
-//! Another loader, on the scratch: putting it there, taking it away, and saying that it works.
+//! Another loader, on the scratch: putting it there, taking it away, and saying that it works; the same of a snapshot.
 
 use super::say;
+use crate::repository::{self, REPOSITORY};
 use anyhow::Result;
 use std::fs;
 use std::io::Write as _;
@@ -10,6 +11,7 @@ use ucernvm_update::contract::OF_TREE;
 use ucernvm_update::loader::WORD;
 use ucernvm_update::pack::Pack;
 use ucernvm_update::staged::{self, Staged, TRIES};
+use ucernvm_update::trial;
 
 /// On the scratch: what the loader that has booted calls itself.
 pub(crate) const RELEASE: &str = "aux/ucernvm-version";
@@ -63,8 +65,13 @@ pub(super) fn forget(scratch: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The system is up. Nothing is said where nothing depends on it.
+/// The system is up, with this loader and this snapshot. Nothing is said where nothing depends on it.
 pub(super) fn approve(scratch: &Path) -> Result<()> {
+    if let Ok(root_hash) = repository::mounted_root_hash(Path::new(REPOSITORY))
+        && trial::approve(scratch, &root_hash)?
+    {
+        say(&format!("snapshot {root_hash} works"));
+    }
     if let Some(staged) = staged::approve(scratch, running().as_deref())? {
         say(&format!("loader {} works", staged.loader.version));
     }
