@@ -4,7 +4,7 @@
 mod common;
 
 use common::machine::Plan;
-use common::{Site, blank_disk, debian, is_clean};
+use common::{SERVER, Site, blank_disk, debian, is_clean};
 use cvmfs_tests::tools::output;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,8 @@ services=systemd-networkd
 contextualization_command=alice:id -un > /tmp/who
 ";
 
-/// An image for volunteers has its context on itself: sections for `amiconfig`, which cloud-init does here, and an archive.
+/// An image for volunteers has its context on itself: sections for `amiconfig`, which cloud-init does here, and an archive. It is
+/// the head node of a cluster, too, whose service is not there.
 #[test]
 #[ignore = "one boot, and a system to download"]
 fn cloud_init_does_what_amiconfig_was_told_by_the_image_itself() {
@@ -36,7 +37,9 @@ fn cloud_init_does_what_amiconfig_was_told_by_the_image_itself() {
     fs::write(site.tree("cloud/etc/cloud/cloud.cfg.d/90-locale.cfg"), "locale: C.UTF-8\n").unwrap();
     site.publish("v2");
     let (plain, _) = site.build("plain.iso", &[]);
-    let data = format!("{TOLD}[ucernvm-begin]\ncernvm_path=cloud\ncernvm_target=multi-user.target\n[ucernvm-end]\n");
+    let head = format!("cvm_cluster_pin=abc\ncvm_cluster_master=yes\ncvm_service_url=http://{SERVER}\n");
+    let role = "cernvm_path=cloud\ncernvm_target=multi-user.target\n";
+    let data = format!("{TOLD}[ucernvm-begin]\n{role}{head}[ucernvm-end]\n");
     let image = with_context(&site, &plain, &data);
     let scratch = blank_disk(&site, "scratch.raw");
     let mut machine =
@@ -44,6 +47,8 @@ fn cloud_init_does_what_amiconfig_was_told_by_the_image_itself() {
     machine.expect("[INF] Contextualizing VM... (none)");
     machine.expect("[INF] Extra user data... ");
     machine.expect("(pickup)");
+    // The server knows no clusters.
+    machine.expect("[INF] Master cluster contextualization... failed");
     machine.expect("[WRN] user data: plug-in ganglia has no effect: ");
     machine.expect("[INF] Unpacking pickup.tar.gz... check");
     machine.log_in();
@@ -64,6 +69,8 @@ fn cloud_init_does_what_amiconfig_was_told_by_the_image_itself() {
         "multi-user.target\nenabled"
     );
     assert_eq!(machine.ask("cat /opt/brought-along"), "by the image");
+    let ready = machine.ask("systemctl is-active cernvm-cluster-ready; journalctl -b | grep -ci 'ordering cycle'");
+    assert_eq!(ready, "activating\n0", "it goes on trying, when all else has started");
     machine.power_off();
     assert!(is_clean(&scratch));
 }
