@@ -160,6 +160,35 @@ mod tests {
         assert!(table == page(), "doc/COMPATIBILITY.md is old: run with UPDATE_DOC=1");
     }
 
+    /// Names that are asked for in the sources of both crates.
+    fn asked_for(directory: &std::path::Path, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).expect("sources").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                asked_for(&path, names);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a source");
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for call in ["line.value(\"", "line.values(\"", "line.has(\"", "line.has_any(\""] {
+                let found = code.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+                names.extend(found.map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_of_the_command_line_that_is_not_in_the_table() {
+        let mut names = Vec::new();
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        asked_for(&here.join("src"), &mut names);
+        asked_for(&here.join("../init/src"), &mut names);
+        assert!(names.len() >= 6 && names.iter().any(|name| name == "cvmdebug"), "{names:?}");
+        for name in names {
+            assert!(WORDS.iter().any(|word| word.line == Some(name.as_str())), "{name} is not in the table");
+        }
+    }
+
     #[test]
     fn each_name_is_there_once_and_in_lower_case() {
         for names in [WORDS.map(|word| word.line), WORDS.map(|word| word.section)] {
