@@ -55,7 +55,9 @@ impl Pin {
         for name in [FORCED, WISH, STAY] {
             remove(&scratch.join(name))?;
         }
-        Ok(())
+        // A wish that comes back after a power cut would be fulfilled again, and keep a machine at a snapshot that does not come up.
+        let directory = scratch.join(PIN).parent().map(Path::to_owned).unwrap_or_default();
+        fs::File::open(&directory).and_then(|open| open.sync_all()).at(directory)
     }
 }
 
