@@ -72,7 +72,8 @@ impl Site {
         output(publish.args(["--tag", tag]));
     }
 
-    /// Builds an image called `name` with the kernel of this machine's Debian; what `ucernvm` says.
+    /// Builds an image called `name` with the kernel of this machine's Debian, or that of `CVMFS_TESTS_KERNEL`; what
+    /// `ucernvm` says.
     pub(crate) fn build(&self, name: &str, more: &[&str]) -> (PathBuf, serde_json::Value) {
         self.build_with(name, "", more)
     }
@@ -81,7 +82,8 @@ impl Site {
     pub(crate) fn build_with(&self, name: &str, words: &str, more: &[&str]) -> (PathBuf, serde_json::Value) {
         let image = self.directory.path().join(name);
         let mut build = Command::new(env!("CARGO_BIN_EXE_ucernvm"));
-        build.args(["build", "--kernel", "debian", "--repo", FQRN, "--json"]);
+        let kernel = std::env::var_os("CVMFS_TESTS_KERNEL").unwrap_or("debian".into());
+        build.args(["build", "--repo", FQRN, "--json", "--kernel"]).arg(kernel);
         build.args(["--append", &format!("cvmfs_ntp=NONE {words}")]);
         build.args(["--url", &format!("http://{SERVER}/cvmfs/@fqrn@")]);
         build.arg("--key").arg(self.directory.path().join("keys").join(format!("{FQRN}.pub")));
