@@ -200,7 +200,7 @@ fn manual_pages_are_those_of_the_command_line() {
         assert!(same, "{} is out of date: run 'cernvm-fork generate man doc/man'", name.display());
         pages += 1;
     }
-    assert_eq!(pages, 6);
+    assert_eq!(pages, 7);
     output(Command::new(program).args(["generate", "completions"]).arg(fresh.path()));
     assert!(fresh.path().join("_cernvm-fork").is_file());
 }
