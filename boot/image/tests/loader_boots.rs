@@ -89,3 +89,34 @@ fn a_loader_of_the_repository_boots_the_system_and_a_broken_one_is_given_up() {
     assert_eq!(loader(&mut last), "loader:    1.0, the image's own");
     last.power_off();
 }
+
+/// After `diverge` to a snapshot with which the system never comes up a machine goes back to the one before, by itself.
+#[test]
+#[ignore = "five boots"]
+fn a_snapshot_that_does_not_come_up_is_left_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(site) = Site::new() else { return };
+    let (cd, _) = site.build("ucernvm.iso", &[]);
+    let scratch = blank_disk(&site, "scratch.raw");
+    let mut first = start(&site, &cd, &scratch);
+    first.log_in();
+    let init = site.tree("usr/sbin/init");
+    fs::remove_file(&init).unwrap();
+    fs::write(&init, "#!/bin/sh\necho this is no system\nsleep 1000\n").unwrap();
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+    site.publish("v2");
+    assert_eq!(first.ask("cernvm-update diverge"), "it is done at the next boot");
+    first.power_off();
+
+    for _ in 0..3 {
+        let mut machine = start(&site, &cd, &scratch);
+        machine.expect("[INF] Booting CERN Virtual Machine");
+        machine.expect("this is no system");
+    }
+    let mut last = start(&site, &cd, &scratch);
+    last.expect("[WRN] the system did not come up with snapshot");
+    last.log_in();
+    assert_eq!(last.ask("cernvm-update check; echo $?"), "v2 is available\n100");
+    last.power_off();
+    assert!(is_clean(&scratch));
+}
