@@ -28,6 +28,8 @@ pub mod media;
 pub mod metadata;
 pub mod opennebula;
 pub mod ovf;
+#[cfg(test)]
+mod page;
 pub mod section;
 pub mod settings;
 pub mod shell;
