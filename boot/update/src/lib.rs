@@ -81,3 +81,16 @@ impl<T, E: Into<std::io::Error>> At<T> for Result<T, E> {
         self.map_err(|error| Error::Io { path: path.into(), source: error.into() })
     }
 }
+
+/// The power fails at the given moment.
+#[cfg(test)]
+pub(crate) fn fails_at(moment: usize) -> impl FnMut() -> Result<(), Error> {
+    let mut left = moment;
+    move || match left.checked_sub(1) {
+        Some(less) => {
+            left = less;
+            Ok(())
+        }
+        None => Err(Error::Journal { path: PathBuf::new(), reason: "no power".to_owned() }),
+    }
+}

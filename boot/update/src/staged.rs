@@ -7,7 +7,7 @@
 use crate::contract::{self, OF_SCRATCH, Verdict, Version};
 use crate::loader::{self, DESCRIPTOR, INITRD, KERNEL, LONGEST, Loader, Part};
 use crate::pack::{self, Pack};
-use crate::state::{remove, replace};
+use crate::state::{remove, replace, sync_parent};
 use crate::{At as _, Before, Error};
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -174,7 +174,7 @@ fn stage_with(scratch: &Path, pack: Pack, tree: Option<&str>, before: Before<'_>
         let path = arriving(name);
         fs::rename(&path, place(scratch, name, &loader)).at(path)?;
     }
-    sync(scratch)?;
+    sync_parent(&descriptor(scratch))?;
     before()?;
     Staged { loader: loader.clone(), tries: TRIES, proven: false, image: None }.write(scratch)?;
     before()?;
@@ -187,7 +187,7 @@ fn forget_with(scratch: &Path, before: Before<'_>) -> Result<bool, Error> {
     let was_there = descriptor(scratch).exists();
     before()?;
     remove(&descriptor(scratch))?;
-    sync(scratch)?;
+    sync_parent(&descriptor(scratch))?;
     before()?;
     sweep(scratch, None)?;
     Ok(was_there)
@@ -235,11 +235,6 @@ fn alone(scratch: &Path) -> Result<File, Error> {
     let directory = File::open(&path).at(&path)?;
     rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).at(&path)?;
     Ok(directory)
-}
-
-fn sync(scratch: &Path) -> Result<(), Error> {
-    let directory = scratch.join(DIRECTORY);
-    File::open(&directory).and_then(|open| open.sync_all()).at(directory)
 }
 
 fn descriptor(scratch: &Path) -> PathBuf {

@@ -56,8 +56,7 @@ impl Pin {
             remove(&scratch.join(name))?;
         }
         // A wish that comes back after a power cut would be fulfilled again, and keep a machine at a snapshot that does not come up.
-        let directory = scratch.join(PIN).parent().map(Path::to_owned).unwrap_or_default();
-        fs::File::open(&directory).and_then(|open| open.sync_all()).at(directory)
+        sync_parent(&scratch.join(WISH))
     }
 }
 
@@ -161,6 +160,11 @@ pub fn replace(file: &Path, bytes: &[u8]) -> Result<(), Error> {
     open.write_all(bytes).at(temporary)?;
     open.sync_all().at(temporary)?;
     fs::rename(temporary, file).at(file)?;
+    sync_parent(file)
+}
+
+/// Makes durable which names there are beside `file`.
+pub(crate) fn sync_parent(file: &Path) -> Result<(), Error> {
     let parent = file.parent().unwrap_or(Path::new("."));
     fs::File::open(parent).and_then(|directory| directory.sync_all()).at(parent)
 }

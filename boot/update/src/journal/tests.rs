@@ -1,4 +1,5 @@
 use super::*;
+use crate::fails_at;
 use crate::state::{self, Action, Wish};
 use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -87,18 +88,6 @@ fn old() -> Pin {
 
 fn wanted() -> Pin {
     Pin { root_hash: "bbbb".to_owned(), tag: Some("v2".to_owned()) }
-}
-
-/// The power fails at the given moment.
-fn fails_at(moment: usize) -> impl FnMut() -> Result<(), Error> {
-    let mut left = moment;
-    move || match left.checked_sub(1) {
-        Some(less) => {
-            left = less;
-            Ok(())
-        }
-        None => Err(Error::Journal { path: PathBuf::new(), reason: "no power".to_owned() }),
-    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::contract::OURS;
+use crate::fails_at;
 use crate::pack::archived;
 use crate::state::replace;
 use proptest::prelude::*;
@@ -85,18 +86,6 @@ impl Machine {
             entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
-    }
-}
-
-/// The power fails at the given moment.
-fn fails_at(moment: usize) -> impl FnMut() -> Result<(), Error> {
-    let mut left = moment;
-    move || match left.checked_sub(1) {
-        Some(less) => {
-            left = less;
-            Ok(())
-        }
-        None => Err(Error::Loader { path: PathBuf::new(), reason: "no power".to_owned() }),
     }
 }
 
