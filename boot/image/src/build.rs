@@ -184,10 +184,11 @@ fn write(arguments: &Build, parts: &Parts<'_>, scratch: &Path) -> Result<(Loader
 /// For who boots with a loader of his own, or with none; and a pack as well.
 fn write_kernel(parts: &Parts<'_>, release: &str, directory: &Path) -> Result<u64> {
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    let kernel = fs::copy(parts.kernel, directory.join("vmlinuz"))?;
+    let kernel = fs::read(parts.kernel).with_context(|| parts.kernel.display().to_string())?;
+    fs::write(directory.join("vmlinuz"), &kernel)?;
     fs::write(directory.join("initrd"), parts.initramfs)?;
     let line = parts.entries.first().map(|Entry { line, .. }| line.as_str()).unwrap_or_default();
     fs::write(directory.join("cmdline"), format!("{line}\n"))?;
-    fs::write(directory.join(DESCRIPTOR), pack::describe(release, parts)?.to_text())?;
-    Ok(kernel + parts.initramfs.len() as u64)
+    fs::write(directory.join(DESCRIPTOR), pack::describe(release, &kernel, parts.initramfs)?.to_text())?;
+    Ok((kernel.len() + parts.initramfs.len()) as u64)
 }

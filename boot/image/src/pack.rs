@@ -7,23 +7,20 @@ use ucernvm_update::contract::OURS;
 use ucernvm_update::loader::{Loader, Part, is_version};
 use ucernvm_update::pack::archived;
 
-/// What a pack says of itself.
-pub(crate) fn describe(release: &str, parts: &Parts<'_>) -> Result<Loader> {
+/// What a pack of this kernel and initramfs says of itself.
+pub(crate) fn describe(release: &str, kernel: &[u8], initramfs: &[u8]) -> Result<Loader> {
     if !is_version(release) {
         bail!("--release: a loader cannot call itself '{}'", release.escape_debug());
     }
-    let kernel = Part::of(&read_kernel(parts)?);
-    Ok(Loader { version: release.to_owned(), contract: OURS, kernel, initrd: Part::of(parts.initramfs) })
+    Ok(Loader { version: release.to_owned(), contract: OURS, kernel: Part::of(kernel), initrd: Part::of(initramfs) })
 }
 
 /// One file with all of it.
 pub(crate) fn write(release: &str, parts: &Parts<'_>) -> Result<Vec<u8>> {
     let time = u32::try_from(parts.epoch).unwrap_or(u32::MAX);
-    Ok(archived(&describe(release, parts)?, &read_kernel(parts)?, parts.initramfs, time)?)
-}
-
-fn read_kernel(parts: &Parts<'_>) -> Result<Vec<u8>> {
-    fs::read(parts.kernel).with_context(|| parts.kernel.display().to_string())
+    let kernel = fs::read(parts.kernel).with_context(|| parts.kernel.display().to_string())?;
+    let loader = describe(release, &kernel, parts.initramfs)?;
+    Ok(archived(&loader, &kernel, parts.initramfs, time)?)
 }
 
 #[cfg(test)]
