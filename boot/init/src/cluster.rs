@@ -2,11 +2,11 @@
 
 use crate::contextualize::{Kept, agent};
 use crate::repository::SCRATCH;
+use crate::units;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,8 +15,6 @@ use ucernvm_context::{Settings, UserData};
 
 /// The name under which the system calls this program to say that it is ready.
 pub(crate) const READY: &str = "cernvm-cluster-ready";
-/// Units of systemd that no tree has to have.
-const UNITS: &str = "/run/systemd/system";
 /// It waits for the target that wants it, which without default dependencies does not wait for it.
 const SERVICE: &str = "[Unit]\nDescription=Tell the cluster that its head node is ready\nDefaultDependencies=no\n\
 After=multi-user.target cloud-final.service\nConflicts=shutdown.target\nBefore=shutdown.target\n\n\
@@ -68,18 +66,8 @@ pub(crate) fn offer_ready() -> Result<()> {
     if Path::new(SCRATCH).join(SAID).exists() {
         return Ok(());
     }
-    let wants = Path::new(UNITS).join("multi-user.target.wants");
-    fs::create_dir_all(&wants)?;
-    fs::write(Path::new(UNITS).join(format!("{READY}.service")), SERVICE)?;
-    for (link, to) in [
-        (Path::new("/run/initramfs").join(READY), "shutdown".to_owned()),
-        (wants.join(format!("{READY}.service")), format!("../{READY}.service")),
-    ] {
-        if fs::symlink_metadata(&link).is_err() {
-            symlink(to, &link).with_context(|| link.display().to_string())?;
-        }
-    }
-    Ok(())
+    units::link(Path::new("shutdown"), &Path::new("/run/initramfs").join(READY))?;
+    units::add(&format!("{READY}.service"), SERVICE, Some("multi-user.target"))
 }
 
 /// In the operating system of a head node: says that it is ready.

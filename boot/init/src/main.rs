@@ -21,6 +21,7 @@
 //! | [`switch`] | overlay, and the way into the operating system |
 //! | [`rescue`] | when it cannot go on |
 //! | [`mod@shutdown`] | the end |
+//! | [`units`] | units of systemd |
 //! | [`update`] | `cernvm-update`, for the system that runs |
 //! | [`console`] | what is shown |
 //! | [`run`] | other programs |
@@ -43,6 +44,7 @@ mod scratch;
 mod shutdown;
 mod steps;
 mod switch;
+mod units;
 mod update;
 
 use std::path::Path;

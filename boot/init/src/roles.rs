@@ -3,6 +3,7 @@
 //! A role is a few links in the overlay, as `systemctl set-default` and `systemctl enable` make them; the system can change them
 //! like its own.
 
+use crate::units::PACKAGES;
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,8 +11,6 @@ use std::path::Path;
 
 /// Where administrators put units, and links to units.
 const ADMINISTRATOR: &str = "etc/systemd/system";
-/// Where else units are, in systemd's order.
-const PACKAGES: [&str; 3] = ["usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
 /// What units are for where no target was told.
 const USUAL: &str = "multi-user.target";
 

@@ -1,10 +1,10 @@
 //! `cernvm-update`: what the operating system that runs can ask for. What it wishes is done at the next boot.
 
 use crate::repository::{self, SCRATCH};
+use crate::units;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use ucernvm_update::notice;
@@ -17,8 +17,6 @@ pub(crate) mod loader;
 const PROGRAM: &str = "/run/initramfs/cernvm-update";
 /// Where users find it.
 const LINK: &str = "usr/local/sbin/cernvm-update";
-/// Units of systemd that no tree has to have.
-const UNITS: &str = "/run/systemd/system";
 const SERVICE: &str = "[Unit]\nDescription=Look for a newer snapshot of the operating system\n\n[Service]\nType=oneshot\n\
 ExecStart=/run/initramfs/cernvm-update check --motd\nSuccessExitStatus=100\n";
 const TIMER: &str = "[Unit]\nDescription=Look for a newer snapshot of the operating system\n\n[Timer]\nOnBootSec=15min\n\
@@ -29,8 +27,6 @@ const GOOD: &str = "[Unit]\nDescription=Say that the system has come up with thi
 const CHECKED: &str = "Requires=boot-complete.target\n";
 const GOOD_SERVICE: &str =
     "\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/run/initramfs/cernvm-update good\n";
-/// Where systemd's own units are.
-const SYSTEM_UNITS: [&str; 2] = ["usr/lib/systemd/system", "lib/systemd/system"];
 /// The exit status that says that there is a newer snapshot.
 const NEWER: u8 = 100;
 
@@ -233,41 +229,19 @@ fn say(text: &str) {
 
 /// Whether the system below `root` will say that it is up.
 pub(crate) fn says_good(root: &Path) -> bool {
-    has_unit(root, "multi-user.target")
-}
-
-fn has_unit(root: &Path, name: &str) -> bool {
-    SYSTEM_UNITS.iter().any(|place| root.join(place).join(name).exists())
+    units::has(root, "multi-user.target")
 }
 
 /// Gives the command to the system below `root`, a timer that looks once a day, and a unit that says when the system is up.
 pub(crate) fn offer(root: &Path) -> Result<()> {
-    if fs::symlink_metadata(PROGRAM).is_err() {
-        symlink("shutdown", PROGRAM).context(PROGRAM)?;
-    }
-    let link = root.join(LINK);
-    if fs::symlink_metadata(&link).is_err() {
-        link.parent().map_or(Ok(()), fs::create_dir_all)?;
-        symlink(PROGRAM, &link).with_context(|| link.display().to_string())?;
-    }
+    units::link(Path::new("shutdown"), Path::new(PROGRAM))?;
+    units::link(Path::new(PROGRAM), &root.join(LINK))?;
     // Older ones of systemd have no such target.
-    let may_check = has_unit(root, "boot-complete.target");
+    let may_check = units::has(root, "boot-complete.target");
     let good = [GOOD, if may_check { CHECKED } else { "" }, GOOD_SERVICE].concat();
-    let units = Path::new(UNITS);
-    for (name, text, wanted_by) in [
-        ("cernvm-update.service", SERVICE, None),
-        ("cernvm-update.timer", TIMER, Some("timers.target.wants")),
-        ("cernvm-update-good.service", good.as_str(), Some("multi-user.target.wants")),
-    ] {
-        fs::create_dir_all(units)?;
-        fs::write(units.join(name), text)?;
-        let Some(wants) = wanted_by.map(|wanted_by| units.join(wanted_by)) else { continue };
-        fs::create_dir_all(&wants)?;
-        if fs::symlink_metadata(wants.join(name)).is_err() {
-            symlink(Path::new("..").join(name), wants.join(name))?;
-        }
-    }
-    Ok(())
+    units::add("cernvm-update.service", SERVICE, None)?;
+    units::add("cernvm-update.timer", TIMER, Some("timers.target"))?;
+    units::add("cernvm-update-good.service", &good, Some("multi-user.target"))
 }
 
 #[cfg(test)]
