@@ -1,13 +1,13 @@
 //! Starting an instance, from outside.
 
-use crate::arguments::{Backend, Os, Start};
+use crate::arguments::{Backend, Start};
 use crate::child;
 use crate::cvmfs;
 use crate::description::{Description, Form};
 use crate::ids::Ids;
 use crate::interposed;
 use crate::kept::Kept;
-use crate::layout::{self, Layout};
+use crate::layout;
 use crate::mounted;
 use crate::name::Name;
 use crate::probe;
@@ -17,7 +17,7 @@ use crate::sandbox::root::{Layers, Tree};
 use crate::sandbox::{ALWAYS, Plan};
 use crate::say::say;
 use crate::served::{self, Servers};
-use crate::store::{Locked, Running, Store};
+use crate::store::{Running, Store};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -206,21 +206,20 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
             locked.claim(name)?
         }
         (false, true) => {
-            if let Some(os) = start.os.clone() {
-                return make_over(&locked, name, os, form, layout, start);
-            }
-            let root =
-                root.context("a new instance needs an operating system's tree: --root DIR or --os REPO[/PATH]")?;
-            let ids = match form {
-                Form::Interposed => Ids::own(),
-                Form::Laid => usable_ids()?,
-                Form::Overlay => {
-                    check_apart(store, &root)?;
-                    check_whole(&root)?;
-                    usable_ids()?
+            let ids = || if form == Form::Interposed { Ok(Ids::own()) } else { usable_ids() };
+            let description = match (start.os.clone(), root) {
+                (Some(os), _) => Description::over(os, form, ids()?, start.ephemeral),
+                (None, None) => {
+                    bail!("a new instance needs an operating system's tree: --root DIR or --os REPO[/PATH]")
+                }
+                (None, Some(root)) => {
+                    if form == Form::Overlay {
+                        check_apart(store, &root)?;
+                        check_whole(&root)?;
+                    }
+                    Description::new(root, form, ids()?, start.ephemeral)
                 }
             };
-            let description = Description::new(root, form, ids, start.ephemeral);
             locked.make(name, Description { kept: Kept::of(start), layout, ..description })?
         }
         (false, false) => {
@@ -234,21 +233,6 @@ fn open(store: &Store, name: &Name, start: &Start, form: Form) -> Result<(Runnin
             locked.fork(name, parent, Kept::of(start), start.ephemeral)?
         }
     };
-    Ok((running, locked.read(name)?))
-}
-
-/// Makes a new instance over a tree in a repository.
-fn make_over(
-    locked: &Locked<'_>,
-    name: &Name,
-    os: Os,
-    form: Form,
-    layout: Option<Layout>,
-    start: &Start,
-) -> Result<(Running, Description)> {
-    let ids = if form == Form::Interposed { Ids::own() } else { usable_ids()? };
-    let description = Description::over(os, form, ids, start.ephemeral);
-    let running = locked.make(name, Description { kept: Kept::of(start), layout, ..description })?;
     Ok((running, locked.read(name)?))
 }
 

@@ -55,9 +55,8 @@ pub(crate) fn run(wanted: &LayOut) -> Result<u8> {
         say!("set {name}: links have no variables; set it where the program is started");
     }
     // Copies of an earlier time are meant to be there.
-    let is_copy =
-        |path: &Path| plan.parts().any(|(part, what)| wanted.target.join(part) == path && *what != Part::Shown);
-    outcome.there.retain(|path| !is_copy(path));
+    let part = |path: &Path| path.strip_prefix(&wanted.target).ok().and_then(|path| plan.part(path));
+    outcome.there.retain(|path| part(path) == Some(&Part::Shown));
     outcome.tell();
     Ok(0)
 }

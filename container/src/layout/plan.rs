@@ -54,6 +54,11 @@ impl Plan {
         self.parts.iter().map(|(path, part)| (path.as_path(), part))
     }
 
+    /// What lies at a path relative to the root.
+    pub(crate) fn part(&self, path: &Path) -> Option<&Part> {
+        self.parts.get(path)
+    }
+
     fn apply(&mut self, rule: &Rule, tree: &Path) -> Result<()> {
         let path = rule.path.strip_prefix("/").unwrap_or(&rule.path);
         let from = if rule.verb == Verb::Import { rule.path.clone() } else { tree.join(path) };
