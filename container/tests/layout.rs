@@ -115,6 +115,8 @@ fn a_root_of_links() {
     let (layout, tree) = (rules(&user, RULES), user.tree().display().to_string());
     let target = user.home.path().join("target");
     fs::create_dir_all(target.join("bin")).unwrap();
+    std::os::unix::fs::symlink("bin", user.tree().join("sbin")).unwrap();
+    fs::write(target.join("sbin"), "a file").unwrap();
     user.give(&target);
     let target = target.display().to_string();
     let lay = || {
@@ -123,6 +125,7 @@ fn a_root_of_links() {
     };
     let said = lay();
     assert!(said.contains(&format!("{target}/bin: something else is there")) && said.contains("COLOUR"), "{said}");
+    assert!(said.contains(&format!("{target}/sbin: something else is there")), "a link of the tree: {said}");
     let made = listing(Path::new(&target));
     assert!(!lay().contains("/etc"), "copies are meant to be there");
     assert_eq!(listing(Path::new(&target)), made);

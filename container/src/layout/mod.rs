@@ -56,7 +56,7 @@ pub(crate) fn run(wanted: &LayOut) -> Result<u8> {
     }
     // Copies of an earlier time are meant to be there.
     let part = |path: &Path| path.strip_prefix(&wanted.target).ok().and_then(|path| plan.part(path));
-    outcome.there.retain(|path| part(path) == Some(&Part::Shown));
+    outcome.there.retain(|path| matches!(part(path), Some(Part::Shown | Part::Link(_))));
     outcome.tell();
     Ok(0)
 }
