@@ -1,6 +1,7 @@
 //! Repositories that are really mounted, by `cvmfs-mount` as it was just built.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by several tests, in which what cannot be done fails")]
 
+pub(crate) mod mapped;
 pub(crate) mod stage;
 
 use cvmfs_tests::tools::{SOMEBODY_ELSE, WITH_FUSE, is_root};
