@@ -9,6 +9,7 @@ use crate::patience;
 use crate::snapshot::{Chunk, Content};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -68,6 +69,7 @@ impl Fetcher {
         wanted: &(dyn Fn(usize) -> Wanted<'w> + Sync),
         transaction: &mut Transaction<'_>,
     ) -> Result<(), Error> {
+        let runs = runs(chunks);
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let largest = chunks.iter().map(|chunk| chunk.size).max().unwrap_or(1).max(1);
@@ -75,23 +77,21 @@ impl Fetcher {
         // A worker that is done hands its chunk over before it takes another, so no more than these wait.
         let (done, chunks_done) = mpsc::sync_channel(ahead);
         std::thread::scope(|scope| {
-            for _ in 0..ahead.min(chunks.len()) {
+            for _ in 0..ahead.min(runs.len()) {
                 let done = done.clone();
-                let (next, stop) = (&next, &stop);
+                let (next, stop, runs) = (&next, &stop, &runs);
                 scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= chunks.len() {
-                            return;
-                        }
-                        if done.send((number, self.chunk(&wanted(number)))).is_err() {
+                        let Some(run) = runs.get(number) else { return };
+                        if done.send((number, self.chunk(&wanted(run.start)))).is_err() {
                             return;
                         }
                     }
                 });
             }
             drop(done);
-            let outcome = write_in_order(chunks_done, transaction);
+            let outcome = write_in_order(chunks_done, &runs, transaction);
             stop.store(true, Ordering::Relaxed);
             outcome
         })
@@ -113,15 +113,33 @@ impl Fetcher {
     }
 }
 
+/// Chunks that follow each other and are the same, as where a file is full of zeros: they are asked for once.
+fn runs(chunks: &[Chunk]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let same = chunks.chunk_by(|one, other| one.hash == other.hash && one.size == other.size);
+    let run = |run: &[Chunk]| {
+        let range = start..start + run.len();
+        start = range.end;
+        range
+    };
+    same.map(run).collect()
+}
+
 type Arrived = (usize, Result<Vec<u8>, Error>);
 
-fn write_in_order(arrived: mpsc::Receiver<Arrived>, transaction: &mut Transaction<'_>) -> Result<(), Error> {
+fn write_in_order(
+    arrived: mpsc::Receiver<Arrived>,
+    runs: &[Range<usize>],
+    transaction: &mut Transaction<'_>,
+) -> Result<(), Error> {
     let mut waiting = BTreeMap::new();
     let mut turn = 0;
     for (number, bytes) in arrived {
         waiting.insert(number, bytes?);
         while let Some(bytes) = waiting.remove(&turn) {
-            transaction.write_all(&bytes).map_err(|error| not_stored("a chunk", error))?;
+            for _ in runs.get(turn).into_iter().flat_map(Clone::clone) {
+                transaction.write_all(&bytes).map_err(|error| not_stored("a chunk", error))?;
+            }
             turn += 1;
         }
     }
