@@ -130,15 +130,24 @@ impl Place {
         if fd < 0 { fd } else { sys!(close(fd as c_int)) }
     }
 
-    /// Whether it can be mapped, and with `later`, be given this protection then.
+    /// Whether it can be mapped, and be given this protection `later`.
     fn map(&self, name: &str, protection: c_int, flags: c_int, later: Option<c_int>) -> i64 {
+        self.mapped(name, protection, flags, |at| later.map_or(0, |protection| sys!(mprotect(at, 4096, protection))))
+    }
+
+    /// Lets the kernel itself write to what is mapped for reading.
+    fn read_into(&self, name: &str) -> i64 {
+        self.mapped(name, PROT_READ, MAP_SHARED, |at| sys!(pread(self.away_fd(), at, 4, 0)))
+    }
+
+    fn mapped(&self, name: &str, protection: c_int, flags: c_int, then: impl Fn(*mut libc::c_void) -> i64) -> i64 {
         let fd = self.fd(name, O_RDONLY);
         // SAFETY: a new mapping, which nobody looks into.
         let at = unsafe { libc::mmap(null_mut(), 4096, protection, flags, fd, 0) };
         if at == libc::MAP_FAILED {
             return -1;
         }
-        let outcome = later.map_or(0, |protection| sys!(mprotect(at, 4096, protection)));
+        let outcome = then(at);
         let error = std::io::Error::last_os_error().raw_os_error().unwrap();
         sys!(munmap(at, 4096));
         // SAFETY: this thread's own.
@@ -419,6 +428,7 @@ fn impossible() -> Vec<Call> {
         p.map("file", PROT_READ | PROT_WRITE, MAP_SHARED, None),
         p.map("file", PROT_WRITE, MAP_SHARED, None),
         p.map("file", PROT_READ, MAP_SHARED, Some(PROT_READ | PROT_WRITE)),
+        p.read_into("file"),
     ];
     // Devices are nobody's there, and at the other end of a pipe or socket is nobody.
     let special = calls![p;
@@ -441,7 +451,8 @@ fn harmless() -> Vec<Call> {
         p.open("file", O_RDONLY | O_APPEND),
         p.open("file", O_RDONLY | libc::O_SYNC),
         p.open("file", O_PATH | O_WRONLY | O_TRUNC),
-        // What is written to a pipe or device goes not to the file system.
+        // What is written to a pipe, or to where a link leads, goes not to this file system.
+        p.open("leaving", O_WRONLY | O_CREAT | O_TRUNC),
         p.open("fifo", O_RDWR | O_NONBLOCK),
         p.open("fifo", O_RDONLY | O_NONBLOCK | O_TRUNC),
         sys!(access(p.at("fifo"), W_OK)),
@@ -525,6 +536,7 @@ fn tree() -> Forge {
         .symlink("/link", "file")
         .symlink("/dangling", "nowhere")
         .symlink("/loop", "loop")
+        .symlink("/leaving", "/dev/null")
         .special("/fifo", S_IFIFO, 0)
         .mode(0o666)
         .special("/socket", S_IFSOCK, 0)
