@@ -55,7 +55,11 @@ pub const WORDS: [Word; 33] = [
         "cvmfs_http_proxy",
         Yes("in user data it turns the CDN off. The default is `DIRECT`, not `auto;DIRECT`"),
     ),
-    both("cvmfs_pac_urls", "cvmfs_pac_urls", Yes("no WPAD servers are built in")),
+    both(
+        "cvmfs_pac_urls",
+        "cvmfs_pac_urls",
+        Yes("by images whose program was built with `FEATURES=pac ci/boot`; no WPAD servers are built in"),
+    ),
     both("cvmfs_repository_tag", "cvmfs_tag", Yes("the snapshot that a first boot pins; `HEAD` is the newest")),
     both("cernvm_path", "cernvm_path", Yes("it cannot lead out of the repository")),
     both("resize_rootfs", "resize_rootfs", Yes("`off` makes a scratch of 20 GiB and a partition of the rest")),

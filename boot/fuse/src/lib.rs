@@ -13,8 +13,10 @@
 //! | `passthrough` | files that the kernel reads by itself |
 //! | `present` | attributes in the words of the kernel |
 //! | [`control`] | what can be asked of a mounted file system |
+//! | [`command`] | `cvmfs-mount`, as a command line |
 
 mod adapter;
+pub mod command;
 pub mod control;
 mod mount;
 mod passthrough;

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image
-    Build(Build),
+    Build(Box<Build>),
     /// Start an image in QEMU
     Run(Run),
     /// Write manual pages or shell completions
@@ -90,9 +90,13 @@ pub(crate) struct Build {
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     pub(crate) menu_seconds: u32,
 
-    /// Where the static programs ucernvm-init and cvmfs-mount are; beside this one if not told
+    /// Directory with the static program ucernvm-init; that of this one if not told
     #[arg(long, value_name = "DIR")]
     pub(crate) programs: Option<PathBuf>,
+
+    /// Directory with static programs busybox, mke2fs and e2fsck, as boot/image/tools/build makes them; this machine's if not told
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tools: Option<PathBuf>,
 
     /// Print the sizes of all parts as JSON
     #[arg(long)]

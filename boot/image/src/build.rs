@@ -10,6 +10,7 @@ use crate::{disk, kernel, ova, pack, programs, unified};
 use anyhow::{Context as _, Result, bail};
 use cvmfs_command::output::say;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use ucernvm_context::{CommandLine, Settings};
@@ -30,8 +31,7 @@ pub(crate) fn run(arguments: &Build) -> Result<()> {
     };
     let modules = modules::collect(&kernel, arguments.drivers, &arguments.modules)?;
     let contents = contents(arguments, &kernel.release, &modules, epoch)?;
-    let size = |name: &str| contents.files.get(name).map_or(0, |bytes| bytes.len() as u64);
-    let (init, mount) = (size("init"), size("bin/cvmfs-mount"));
+    let init = contents.files.get("init").map_or(0, |bytes| bytes.len() as u64);
     let module_bytes: u64 = modules.files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
     let all: u64 = contents.files.values().map(|bytes| bytes.len() as u64).sum();
     let initramfs = initramfs::pack(&contents, epoch)?;
@@ -51,8 +51,7 @@ pub(crate) fn run(arguments: &Build) -> Result<()> {
         modules: module_bytes,
         module_count: modules.files.len(),
         init,
-        mount,
-        tools: all - module_bytes - init - mount,
+        tools: all - module_bytes - init,
         loaders: loaders.bios + loaders.uefi,
         image,
         absent_modules: modules.absent,
@@ -98,15 +97,11 @@ fn command_line(arguments: &Build) -> String {
 fn contents(arguments: &Build, release: &str, modules: &Modules, epoch: u64) -> Result<Contents> {
     let mut contents =
         Contents { directories: vec!["proc", "sys", "run", "root", "tmp", "etc"], ..Contents::default() };
-    let directory = program_directory(arguments)?;
-    contents.files.insert("init".to_owned(), programs::read_static(&directory.join("ucernvm-init"))?);
-    contents.files.insert("bin/cvmfs-mount".to_owned(), programs::read_static(&directory.join("cvmfs-mount"))?);
-    contents.files.insert("bin/busybox".to_owned(), programs::read_static(&busybox()?)?);
+    contents.files.insert("init".to_owned(), own_program(arguments)?);
+    contents.links.insert("bin/cvmfs-mount".to_owned(), "../init".to_owned());
+    add_tools(arguments.tools.as_deref(), &mut contents.files)?;
     for applet in programs::APPLETS {
         contents.links.insert(format!("bin/{applet}"), "busybox".to_owned());
-    }
-    for program in ["mke2fs", "e2fsck"] {
-        programs::add(program, &mut contents.files)?;
     }
     let place = format!("lib/modules/{release}");
     for (path, bytes) in &modules.files {
@@ -124,26 +119,36 @@ fn contents(arguments: &Build, release: &str, modules: &Modules, epoch: u64) -> 
     Ok(contents)
 }
 
-fn busybox() -> Result<PathBuf> {
-    crate::tools::file("/bin/busybox", "busybox-static")
+/// The shell, and programs for file systems: static ones of a directory, or this machine's.
+fn add_tools(directory: Option<&Path>, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+    let busybox = match directory {
+        Some(directory) => directory.join("busybox"),
+        None => crate::tools::file("/bin/busybox", "busybox-static")?,
+    };
+    files.insert("bin/busybox".to_owned(), programs::read_static(&busybox)?);
+    for program in ["mke2fs", "e2fsck"] {
+        match directory {
+            Some(directory) => {
+                files.insert(format!("sbin/{program}"), programs::read_static(&directory.join(program))?);
+            }
+            None => programs::add(program, files)?,
+        }
+    }
+    Ok(())
 }
 
-/// Where the programs of the initramfs are: beside this one, or where the user says.
-fn program_directory(arguments: &Build) -> Result<PathBuf> {
+/// The program of the initramfs: from beside this one, or from where the user says.
+fn own_program(arguments: &Build) -> Result<Vec<u8>> {
     let own = || -> Result<PathBuf> {
         let own = std::env::current_exe().context("this program's own place")?;
         Ok(own.parent().context("this program's own place")?.to_owned())
     };
     let directory = arguments.programs.clone().map_or_else(own, Ok)?;
-    for program in ["ucernvm-init", "cvmfs-mount"] {
-        if !directory.join(program).is_file() {
-            bail!(
-                "{} is not there; ci/boot builds it, and --programs DIR tells where it is",
-                directory.join(program).display()
-            );
-        }
+    let init = directory.join("ucernvm-init");
+    if !init.is_file() {
+        bail!("{} is not there; ci/boot builds it, and --programs DIR tells where it is", init.display());
     }
-    Ok(directory)
+    programs::read_static(&init)
 }
 
 /// Writes the image, complete or not at all; sizes of loaders and image, and its hash.

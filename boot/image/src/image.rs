@@ -73,7 +73,7 @@ pub(crate) fn write_hybrid(parts: &Parts<'_>, scratch: &Path, output: &Path) -> 
     command.args(["-as", "mkisofs", "-quiet", "-R", "-V", LABEL, "--set_all_file_dates", &date]);
     command.arg(format!("--modification-date={date}")).args(["-partition_offset", "0", "-isohybrid-mbr"]).arg(begin);
     // Small cylinders: the image is filled up to a whole number of them, and of nothing else.
-    command.args(["-partition_hd_cyl", "16", "-partition_sec_hd", "32", "-no-pad"]);
+    command.args(["-partition_hd_cyl", "4", "-partition_sec_hd", "32", "-no-pad"]);
     command.args(["-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin"]);
     command.args(["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "-eltorito-alt-boot"]);
     command.args(["-e", "efi.img", "-no-emul-boot", "-isohybrid-gpt-basdat", "-o"]).arg(output).arg(&tree);

@@ -42,7 +42,11 @@ pub(crate) fn read_static(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     let needed = needed(&bytes).with_context(|| path.display().to_string())?;
     if !needed.is_empty() {
-        bail!("{}: not static, it needs {}; ci/boot builds static ones", path.display(), needed.join(", "));
+        bail!(
+            "{}: not static, it needs {}; ci/boot and boot/image/tools/build make static ones",
+            path.display(),
+            needed.join(", ")
+        );
     }
     Ok(bytes)
 }

@@ -20,8 +20,6 @@ pub(crate) struct Report {
     pub(crate) module_count: usize,
     /// `ucernvm-init`.
     pub(crate) init: u64,
-    /// `cvmfs-mount`.
-    pub(crate) mount: u64,
     /// All else in it: the shell, programs for file systems, their libraries.
     pub(crate) tools: u64,
     /// Boot loaders, as they are in the image.
@@ -46,7 +44,6 @@ impl Report {
                 ("initramfs, packed", self.initramfs),
                 ("  modules", self.modules),
                 ("  ucernvm-init", self.init),
-                ("  cvmfs-mount", self.mount),
                 ("  tools and libraries", self.tools),
                 ("boot loaders", self.loaders),
                 ("image", self.image),

@@ -103,6 +103,9 @@ fn without_its_server_a_machine_ends_in_the_rescue_shell(site: Site, cd: &Path) 
     machine.expect("[ERR] step 'repository': os.example.org cannot be mounted");
     machine.expect("(initrd) ");
     assert_eq!(machine.ask("ls /etc/cvmfs/keys"), "os.example.org.pub", "it is a shell that works");
+    let unknown =
+        "busybox --list > /tmp/names; cd /bin; for name in *; do grep -qxF -- $name /tmp/names || echo $name; done";
+    assert_eq!(machine.ask(unknown), "busybox\ncvmfs-mount", "it has all that it has names for");
 }
 
 /// A disk with somebody's data, and no network: both are said, and the disk is as it was.

@@ -2,6 +2,7 @@
 //!
 //! As `/init` of the initramfs it goes through the list in [`steps`] and becomes the operating system's own init. As
 //! `/run/initramfs/shutdown` it takes apart what it had put together. As `cernvm-update` it is a command of the operating system.
+//! And it is `cvmfs-mount`, which serves the tree: one program has what both need only once.
 //!
 //! | module | job |
 //! |---|---|
@@ -47,6 +48,7 @@ mod switch;
 mod units;
 mod update;
 
+use cvmfs_fuse::command::{PROGRAM, SPARED};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     let name = arguments.next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(|name| name.to_str());
     match name {
+        Some(PROGRAM | SPARED) => cvmfs_fuse::command::run(),
         Some("cernvm-update") => update::main(&arguments.collect::<Vec<_>>()),
         Some(cluster::READY) => cluster::say_ready(),
         _ if std::process::id() != 1 => {

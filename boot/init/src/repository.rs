@@ -6,6 +6,7 @@
 
 use crate::run;
 use anyhow::{Context as _, Result, bail, ensure};
+use cvmfs_fuse::command::PROGRAM;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -25,8 +26,6 @@ pub(crate) const REPOSITORY: &str = "/run/initramfs/boot/ro";
 pub(crate) const BASE: &str = "/run/initramfs/boot/base";
 /// Public master keys, in the initramfs.
 const KEYS: &str = "/etc/cvmfs/keys";
-/// Name of the mounting program.
-pub(crate) const PROGRAM: &str = "cvmfs-mount";
 
 /// Which snapshot is booted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +119,7 @@ pub(crate) fn furnish(resolver: &str) -> Result<()> {
     mount_bind("/dev", jail.join("dev"))?;
     mount("proc", jail.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, Some(c""))?;
     fs::write(jail.join("etc/resolv.conf"), resolver)?;
-    fs::copy(Path::new("/bin").join(PROGRAM), jail.join("bin").join(PROGRAM)).context(PROGRAM)?;
+    fs::copy("/init", program_in(jail)).context("/init")?;
     for key in fs::read_dir(KEYS).into_iter().flatten().flatten() {
         fs::copy(key.path(), jail.join("keys").join(key.file_name()))?;
     }
@@ -129,6 +128,11 @@ pub(crate) fn furnish(resolver: &str) -> Result<()> {
         fs::write(jail.join("etc/ssl/certs/ca-certificates.crt"), bundle)?;
     }
     Ok(())
+}
+
+/// The mounting program: this one, under its other name.
+pub(crate) fn program_in(jail: &Path) -> PathBuf {
+    jail.join("bin").join(PROGRAM)
 }
 
 /// The mounting program was started; its devices are no longer needed. What is in use stays until it is not.
@@ -189,7 +193,7 @@ fn in_jail<const N: usize>(arguments: [&str; N]) -> Command {
 }
 
 fn in_jail_at<const N: usize>(jail: &Path, arguments: [&str; N]) -> Command {
-    let mut command = Command::new(Path::new("/bin").join(PROGRAM));
+    let mut command = Command::new(program_in(Path::new("/")));
     let jail: PathBuf = jail.to_owned();
     let change = move || {
         rustix::process::chroot(&jail)?;

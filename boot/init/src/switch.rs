@@ -1,6 +1,6 @@
 //! From the initramfs to the operating system.
 
-use crate::repository::{REPOSITORY, SCRATCH};
+use crate::repository::{self, JAIL, REPOSITORY, SCRATCH};
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, mount, mount_move};
@@ -93,7 +93,10 @@ fn exitrd() -> Result<()> {
     for name in ["dev", "proc", "sys", "run", "oldroot", "etc", "scratch", "repository"] {
         fs::create_dir_all(exitrd.join(name))?;
     }
-    fs::copy("/init", exitrd.join("shutdown")).context("/init")?;
+    // All names of this program are one file, since it lies in memory.
+    let shutdown = exitrd.join("shutdown");
+    fs::hard_link(repository::program_in(Path::new(JAIL)), &shutdown)
+        .with_context(|| shutdown.display().to_string())?;
     fs::write(exitrd.join("etc/initrd-release"), "NAME=\"micro-CernVM\"\n")?;
     Ok(())
 }

@@ -29,6 +29,7 @@ pub(crate) struct Site {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) server: WebRoot,
     programs: PathBuf,
+    tools: PathBuf,
 }
 
 impl Site {
@@ -43,11 +44,11 @@ impl Site {
             skip("only root can unpack a Debian whose files belong to whom they should");
             return None;
         }
-        let programs = static_programs();
+        let (programs, tools) = (static_programs(), static_tools());
         let directory = tempfile::tempdir().unwrap();
         let (storage, keys) = (directory.path().join("storage"), directory.path().join("keys"));
         output(publisher().args(["mkfs", FQRN, "--storage"]).arg(&storage).arg("--keys").arg(&keys));
-        let site = Site { server: WebRoot::serve(FQRN, &storage), directory, programs };
+        let site = Site { server: WebRoot::serve(FQRN, &storage), directory, programs, tools };
         site.unpack(&debian("bookworm", ""), "");
         site.publish("v1");
         Some(site)
@@ -87,20 +88,47 @@ impl Site {
         build.args(["--append", &format!("cvmfs_ntp=NONE {words}")]);
         build.args(["--url", &format!("http://{SERVER}/cvmfs/@fqrn@")]);
         build.arg("--key").arg(self.directory.path().join("keys").join(format!("{FQRN}.pub")));
-        build.arg("--programs").arg(&self.programs).args(more).arg("-o").arg(&image);
+        build.arg("--programs").arg(&self.programs).arg("--tools").arg(&self.tools).args(more).arg("-o").arg(&image);
         // Two images of one run must not differ by what is in nobody's hand.
         let report = output(build.env("XDG_CACHE_HOME", kept()));
         (image, serde_json::from_slice(&report.stdout).unwrap())
     }
 }
 
-/// `ucernvm-init` and `cvmfs-mount` for images; those in `CVMFS_TESTS_BOOT_PROGRAMS` if it is set.
+/// `ucernvm-init` for images; that in `CVMFS_TESTS_BOOT_PROGRAMS` if it is set.
 fn static_programs() -> PathBuf {
     if let Some(built) = std::env::var_os("CVMFS_TESTS_BOOT_PROGRAMS") {
         return PathBuf::from(built);
     }
     output(Command::new(workspace().join("ci/boot")).arg("quick"));
     workspace().join("target/boot")
+}
+
+/// The shell and programs for file systems, built from Debian's sources.
+fn static_tools() -> PathBuf {
+    let scripts = workspace().join("boot/image/tools");
+    let text = ["build", "busybox.config"].map(|name| fs::read_to_string(scripts.join(name)).unwrap()).concat();
+    let tools = kept().join("tools");
+    make_once(&tools, text.as_bytes(), |arriving| {
+        output(Command::new(scripts.join("build")).arg(arriving));
+    });
+    tools
+}
+
+/// Makes `place` by `make`, unless it is there and was made from `text`.
+fn make_once(place: &Path, text: &[u8], make: impl FnOnce(&Path)) {
+    let made_from = place.with_extension("script");
+    if place.exists() && fs::read(&made_from).ok().as_deref() == Some(text) {
+        return;
+    }
+    let name = place.file_name().unwrap().to_string_lossy();
+    let arriving = place.with_file_name(format!("arriving-{}-{name}", std::process::id()));
+    make(&arriving);
+    if place.is_dir() {
+        fs::remove_dir_all(place).unwrap();
+    }
+    fs::rename(arriving, place).unwrap();
+    fs::write(made_from, text).unwrap();
 }
 
 /// `cvmfs-server`, which a build of the whole workspace has put beside our program.
@@ -118,14 +146,9 @@ pub(crate) fn debian(suite: &str, packages: &str) -> PathBuf {
     let script = workspace().join("examples/boot/debian");
     let name = [suite, packages].join("-").trim_end_matches('-').replace(',', "-");
     let archive = kept().join(format!("debian-{name}.tar"));
-    let made_from = archive.with_extension("script");
-    let text = fs::read(&script).unwrap();
-    if !archive.exists() || fs::read(&made_from).ok().as_deref() != Some(&text) {
-        let arriving = kept().join(format!("arriving-{}.tar", std::process::id()));
-        output(Command::new(&script).arg(&arriving).args([suite, packages]));
-        fs::rename(arriving, &archive).unwrap();
-        fs::write(made_from, text).unwrap();
-    }
+    make_once(&archive, &fs::read(&script).unwrap(), |arriving| {
+        output(Command::new(&script).arg(arriving).args([suite, packages]));
+    });
     archive
 }
 

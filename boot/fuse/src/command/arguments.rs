@@ -1,8 +1,9 @@
 //! The command line.
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use crate::control::Question;
+use clap::{Args, CommandFactory as _, Parser};
+#[cfg(feature = "manual")]
 use cvmfs_command::generate::GenerateArgs;
-use cvmfs_fuse::control::Question;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ const DNS: u16 = 53;
 #[command(override_usage = "cvmfs-mount [OPTIONS] FQRN DIR\n       cvmfs-mount --unmount [--lazy] DIR\n       \
 cvmfs-mount --reload|--status|--newest|--drop-writable|--name-servers=LIST DIR")]
 pub(crate) struct Arguments {
+    #[cfg(feature = "manual")]
     #[command(subcommand)]
     command: Option<Command>,
 
@@ -100,7 +102,8 @@ pub(crate) struct Questions {
     name_servers: Vec<Option<SocketAddr>>,
 }
 
-#[derive(Debug, Subcommand)]
+#[cfg(feature = "manual")]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Write manual pages or shell completions
     #[command(hide = true)]
@@ -109,9 +112,13 @@ enum Command {
 
 /// What to do.
 pub(crate) enum Action<'a> {
-    Mount { fqrn: &'a str, place: &'a Path },
+    Mount {
+        fqrn: &'a str,
+        place: &'a Path,
+    },
     Unmount(&'a Path),
     Ask(Question, &'a Path),
+    #[cfg(feature = "manual")]
     Generate(&'a GenerateArgs),
 }
 
@@ -135,6 +142,7 @@ EXIT STATUS
 impl Arguments {
     /// What is asked for.
     pub(crate) fn action(&self) -> Action<'_> {
+        #[cfg(feature = "manual")]
         if let Some(Command::Generate(what)) = &self.command {
             return Action::Generate(what);
         }

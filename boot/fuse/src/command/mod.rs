@@ -1,32 +1,40 @@
-//! `cvmfs-mount`: mounts a repository.
+//! `cvmfs-mount`, as a command line. A program of its own, or a part of one that has several names.
 //!
 //! | module | job |
 //! |---|---|
-//! | [`arguments`] | the command line |
-//! | [`background`] | the process that goes on when the command has ended |
-//! | [`serve`] | what that process does |
-//! | [`logger`] | where messages go |
+//! | `arguments` | the command line |
+//! | `background` | the process that goes on when the command has ended |
+//! | `serve` | what that process does |
+//! | `logger` | where messages go |
 
 mod arguments;
 mod background;
 mod logger;
 mod serve;
 
+use crate::control;
 use arguments::{Action, Arguments};
 use clap::Parser as _;
-use cvmfs_fuse::control;
 use std::path::Path;
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
+/// Name of the program.
+pub const PROGRAM: &str = "cvmfs-mount";
+/// The name under which it outlives a system: systemd spares processes whose name begins so when it ends all others.
+pub const SPARED: &str = "@cvmfs-mount";
+
+/// Runs the command line of this process. Where the program has several names, those are [`PROGRAM`] and [`SPARED`]: it starts
+/// itself by them.
+pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.action() {
         Action::Mount { fqrn, place } if arguments.foreground || background::is_inside() => {
             serve::run(&arguments, fqrn, place)
         }
         Action::Mount { fqrn, place } => background::start(&arguments, fqrn, place),
-        Action::Unmount(place) => cvmfs_fuse::unmount(place, arguments.lazy).map_err(anyhow::Error::from),
+        Action::Unmount(place) => crate::unmount(place, arguments.lazy).map_err(anyhow::Error::from),
         Action::Ask(question, place) => ask(place, &question),
+        #[cfg(feature = "manual")]
         Action::Generate(what) => cvmfs_command::generate::run(what, arguments::command()),
     };
     match done {

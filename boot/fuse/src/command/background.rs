@@ -3,7 +3,8 @@
 //! The command starts itself once more and waits for one line on a pipe: that it is ready, or what is wrong. So whoever
 //! started the command learns whether the repository is there.
 
-use crate::arguments::Arguments;
+use super::arguments::Arguments;
+use super::{PROGRAM, SPARED};
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -15,9 +16,6 @@ use std::process::{Command, Stdio};
 /// Tells the process in the background that it is that.
 const INSIDE: &str = "CVMFS_MOUNT_INSIDE";
 const READY: &str = "ready\n";
-const PROGRAM: &str = "cvmfs-mount";
-/// systemd spares processes whose name begins so when it ends all others.
-const SPARED: &str = "@cvmfs-mount";
 
 /// Whether this is the process in the background.
 pub(crate) fn is_inside() -> bool {

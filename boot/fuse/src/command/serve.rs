@@ -1,11 +1,10 @@
 //! What the process that serves does: mount, say that it is ready, obey signals until it is unmounted.
 
-use crate::arguments::Arguments;
-use crate::background;
-use crate::logger::{self, Target};
+use super::arguments::Arguments;
+use super::background;
+use super::logger::{self, Target};
+use crate::Settings;
 use anyhow::{Context as _, Result};
-use cvmfs_fuse::Settings;
-use cvmfs_pac::PacEngine;
 use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::config::{Config, table};
 use libcvmfs::prefetch::RecordFile;
@@ -42,12 +41,12 @@ pub(crate) fn run(arguments: &Arguments, fqrn: &str, place: &Path) -> Result<()>
     let list = arguments.record.as_deref().map(RecordFile::new).transpose().context("--record")?.map(Arc::new);
     let write_list = writer(list.clone(), client.clone());
     let settings = settings(arguments, &config, list, write_list.clone())?;
-    let mounted = cvmfs_fuse::mount(client.namespace().clone(), repository, &place, settings)?;
+    let mounted = crate::mount(client.namespace().clone(), repository, &place, settings)?;
     let mounted = Arc::new(mounted);
     // Through the kernel, as everybody else will.
     let first = std::fs::read_dir(&place).map(|mut entries| entries.next().transpose());
     if let Err(error) = first.and_then(|entry| entry) {
-        let _ = cvmfs_fuse::unmount(&place, true);
+        let _ = crate::unmount(&place, true);
         return Err(error).with_context(|| format!("the first look at {}", place.display()));
     }
     let device = device_at(&place);
@@ -83,7 +82,10 @@ fn client(arguments: &Arguments) -> Result<Client> {
     if arguments.pin {
         settings.options.push((table::AUTO_UPDATE.name.to_owned(), "no".to_owned()));
     }
-    settings.pac = Some(Arc::new(PacEngine::default()));
+    #[cfg(feature = "pac")]
+    {
+        settings.pac = Some(Arc::new(cvmfs_pac::PacEngine::default()));
+    }
     Client::new(settings).context("reading the configuration")
 }
 
@@ -135,7 +137,7 @@ fn device_at(place: &Path) -> Option<(u32, u32)> {
 }
 
 /// Does what signals ask for, until it is unmounted.
-fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path, device: Option<(u32, u32)>) -> Result<()> {
+fn obey(signals: &SigSet, mounted: &Arc<crate::Mounted>, place: &Path, device: Option<(u32, u32)>) -> Result<()> {
     let waiting = mounted.clone();
     let end = std::thread::spawn(move || {
         let end = waiting.wait();
@@ -153,7 +155,7 @@ fn obey(signals: &SigSet, mounted: &Arc<cvmfs_fuse::Mounted>, place: &Path, devi
                 // Something else may be mounted there since: then this one is only waiting for its last user.
                 let is_ours = device_at(place) == device;
                 // Whoever uses it goes on with what is open.
-                if is_ours && let Err(error) = cvmfs_fuse::unmount(place, true) {
+                if is_ours && let Err(error) = crate::unmount(place, true) {
                     log::error!("{error}");
                 }
             }

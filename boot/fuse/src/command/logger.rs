@@ -1,6 +1,6 @@
 //! Where messages go: the system's log, the kernel's where there is none yet, a private file, or standard error.
 
-use crate::arguments::Arguments;
+use super::arguments::Arguments;
 use anyhow::{Context as _, Result};
 use libcvmfs::config::{Config, table};
 use log::{Level, LevelFilter};
