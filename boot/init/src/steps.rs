@@ -94,7 +94,7 @@ pub(crate) fn boot() -> ! {
     };
     for step in &STEPS {
         let result = (step.run)(&mut boot).with_context(|| format!("step '{}'", step.name));
-        boot.log.push_str(&format!("{:>7} ms {}\n", boot.begun.elapsed().as_millis(), step.name));
+        boot.note(step.name);
         if let Err(error) = result {
             rescue::give_up(&boot.console, &error, boot.settings.rescue);
         }
@@ -184,6 +184,11 @@ impl Boot {
             Err(error) => self.console.warn(format_args!("{error:#}")),
         }
         Ok(())
+    }
+
+    /// Puts down when something was done.
+    fn note(&mut self, what: &str) {
+        self.log.push_str(&format!("{:>7} ms {what}\n", self.begun.elapsed().as_millis()));
     }
 
     fn keep_logs(&self) {

@@ -141,7 +141,9 @@ pub(super) fn rebase(boot: &mut Boot) -> Result<()> {
             return connect(boot, &fqrn, Snapshot::pinned(&old));
         }
     };
+    boot.note("rebase: journal");
     journal::finish(scratch)?;
+    boot.note("rebase: done");
     boot.changed = changed;
     boot.console.check();
     tell(boot, &report);
