@@ -4,13 +4,12 @@
 mod common;
 
 use common::machine::{Machine, Plan};
-use common::{FQRN, Site, blank_disk, is_clean};
+use common::{FQRN, Site, blank_disk, is_clean, partition};
 use cvmfs_tests::server::WebRoot;
 use cvmfs_tests::tools::output;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 /// Where the server is on a network of the local link.
 const LINK_SERVER: &str = "169.254.0.100";
@@ -172,8 +171,12 @@ fn a_recorded_boot_is_fetched_at_once_by_others() {
     let first = blank_disk(&site, "first.raw");
     let (without, _) = boot(&records, &first);
     let list = site.directory.path().join("opened.list");
-    let partition = format!("{}?offset={}", first.display(), 1 << 20);
-    output(Command::new("debugfs").arg("-R").arg(format!("dump /ulogs/opened.list {}", list.display())).arg(partition));
+    output(
+        Command::new("debugfs")
+            .arg("-R")
+            .arg(format!("dump /ulogs/opened.list {}", list.display()))
+            .arg(partition(&first)),
+    );
     let text = fs::read_to_string(&list).unwrap();
     assert!(text.lines().filter(|line| line.starts_with("object os.example.org ")).count() > 100, "{text}");
     fs::copy(&list, site.tree(".ucernvm_prefetch")).unwrap();
@@ -205,34 +208,4 @@ fn what_is_broken_or_forged_ends_in_the_rescue_shell() {
     machine.expect("[INF] Starting CernVM File System... failed");
     machine.expect(&format!("[ERR] step 'repository': {FQRN} cannot be mounted"));
     machine.expect("(initrd) ");
-}
-
-/// The power fails at any moment of a first or later boot; the machine comes up afterwards.
-#[test]
-#[ignore = "tens of boots"]
-fn power_cuts_leave_a_machine_that_boots() {
-    let cuts = std::env::var("CVMFS_TESTS_POWER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(20u32);
-    let Some(site) = Site::new() else { return };
-    let (disk, _) = site.build("ucernvm.raw", &["--format", "raw"]);
-    let scratch = blank_disk(&site, "scratch.raw");
-    let plan = || Plan::new(&disk).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]);
-    let mut random = 0x2545_f491_u32;
-    for cut in 0..cuts {
-        // A new disk every fifth time: formatting is cut, too.
-        if cut % 5 == 0 {
-            fs::File::create(&scratch).unwrap().set_len(2 << 30).unwrap();
-        }
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let mut machine = plan().start();
-        machine.expect("* Welcome to micro-CernVM");
-        std::thread::sleep(Duration::from_millis(u64::from(random >> 17)));
-        drop(machine);
-        if cut % 5 == 4 || cut + 1 == cuts {
-            let mut machine = plan().start();
-            machine.log_in();
-            assert_eq!(release(&mut machine), "v1", "after cut {cut}");
-            machine.power_off();
-            assert!(is_clean(&scratch), "after cut {cut}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! A machine in QEMU, whose console is read and written.
 
 use super::SERVER;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How long a machine may be silent about what is expected: far more than it takes, emulated, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// A running machine. Dropped, it is switched off.
+/// A running machine. Dropped, its power fails.
 pub(crate) struct Machine {
     process: Child,
     console: Receiver<Vec<u8>>,
@@ -107,22 +108,40 @@ impl Machine {
         self.wait()
     }
 
+    /// The power fails. What was said until then, after what was waited for last.
+    pub(crate) fn cut(&mut self) -> String {
+        assert!(matches!(self.process.try_wait(), Ok(None)), "it had ended before:\n{}", self.said);
+        // QEMU is our grandchild; told to quit it would write what it has in memory.
+        let children = format!("/proc/{0}/task/{0}/children", self.process.id());
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        let qemu = children.split_whitespace().find_map(|id| Pid::from_raw(id.parse().ok()?));
+        match qemu {
+            Some(qemu) => kill_process(qemu, Signal::KILL).unwrap(),
+            None => self.process.kill().unwrap(),
+        }
+        self.process.wait().unwrap();
+        self.hear_the_rest();
+        self.said[self.read..].to_owned()
+    }
+
     /// Waits for the end.
     pub(crate) fn wait(&mut self) -> String {
+        self.hear_the_rest();
+        assert!(self.process.wait().unwrap().success(), "{}", self.said);
+        self.said.clone()
+    }
+
+    fn hear_the_rest(&mut self) {
         while let Ok(bytes) = self.console.recv_timeout(PATIENCE) {
             self.said.push_str(&String::from_utf8_lossy(&bytes));
         }
-        assert!(self.process.wait().unwrap().success(), "{}", self.said);
-        self.said.clone()
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // QEMU is our grandchild; it ends when its console is closed by nobody but its parent's death.
-        if self.process.try_wait().ok().flatten().is_none() {
-            let _ = self.process.stdin.as_mut().map(|stdin| stdin.write_all(b"\x01x"));
-            let _ = self.process.wait();
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.cut();
         }
     }
 }

@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Where the first partition of a disk begins.
+pub(crate) const FIRST: u64 = 1 << 20;
 /// The repository of the operating system.
 pub(crate) const FQRN: &str = "os.example.org";
 /// Where machines see the server.
@@ -154,12 +156,24 @@ pub(crate) fn debian(suite: &str, packages: &str) -> PathBuf {
 
 /// Whether the scratch was left as a file system that was unmounted: nothing to replay, nothing to repair.
 pub(crate) fn is_clean(disk: &Path) -> bool {
-    let partition = format!("{}?offset={}", disk.display(), 1 << 20);
-    let header = Command::new("dumpe2fs").args(["-h", &partition]).output().unwrap();
+    let partition = partition(disk);
+    let header = Command::new("dumpe2fs").arg("-h").arg(&partition).output().unwrap();
     let header = String::from_utf8_lossy(&header.stdout).into_owned();
     assert!(header.contains("Filesystem volume name:   UROOT"), "{header}");
-    let check = Command::new("e2fsck").args(["-fn", &partition]).output().unwrap();
+    let check = Command::new("e2fsck").arg("-fn").arg(&partition).output().unwrap();
     !header.contains("needs_recovery") && check.status.success()
+}
+
+/// The file system of a scratch, copied into a file of its own: `e2fsck` forgets where in a disk it is when it has replayed a journal.
+pub(crate) fn partition(disk: &Path) -> PathBuf {
+    let (file, copy) = (disk.display(), disk.with_extension("ext4"));
+    let layers = match disk.extension().is_some_and(|extension| extension == "qcow2") {
+        true => format!("file.driver=qcow2,file.file.filename={file}"),
+        false => format!("file.filename={file}"),
+    };
+    let options = format!("driver=raw,offset={FIRST},{layers}");
+    output(Command::new("qemu-img").args(["convert", "-O", "raw", "--image-opts", &options]).arg(&copy));
+    copy
 }
 
 /// A disk with nothing on it.
