@@ -511,12 +511,14 @@ fn write_pin(boot: &mut Boot) -> Result<()> {
     if boot.network.is_some() && !kept.exists() {
         kept.keep(None, None)?;
     }
-    // Where nothing will say that the system is up, it would be left though it is.
-    let begun = match boot.changed.filter(|_| crate::update::says_good(Path::new(switch::ROOT))) {
-        Some(action) => trial::begin(Path::new(SCRATCH), &boot.root_hash, action),
-        None => trial::count(Path::new(SCRATCH), &boot.root_hash),
+    let (scratch, root_hash) = (Path::new(SCRATCH), &boot.root_hash);
+    let noted = match boot.changed {
+        // Where nothing will say that the system is up, it would be left though it is.
+        _ if !crate::update::says_good(Path::new(switch::ROOT)) => trial::approve(scratch, root_hash).map(|_| ()),
+        Some(action) => trial::begin(scratch, root_hash, action),
+        None => trial::count(scratch, root_hash),
     };
-    if let Err(error) = begun {
+    if let Err(error) = noted {
         boot.console.warn(format_args!("whether the system comes up is not noted: {error}"));
     }
     match &boot.snapshot {

@@ -5,8 +5,8 @@
 use crate::accounts::{self, Files, MAPS, NAMES};
 use crate::decision::OPAQUE;
 use crate::plan::{Step, Trees, look, plan};
-use crate::state::{Pin, remove, replace};
-use crate::{At as _, Before, Error, packages};
+use crate::state::{Action, Pin, remove, replace};
+use crate::{At as _, Before, Error, packages, trial};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -50,12 +50,7 @@ pub fn prepare(trees: &Trees<'_>, scratch: &Path, pin: &Pin) -> Result<Report, E
     prepare_with(trees, scratch, pin, &mut || Ok(()))
 }
 
-/// Whether a journal is there: the way leads forward only.
-pub fn is_pending(scratch: &Path) -> bool {
-    matches!(look(&scratch.join(JOURNAL)), Ok(Some(_)))
-}
-
-/// Does what a journal says, if there is one, and pins. Tells which snapshot is pinned now.
+/// Does what a journal says, if there is one, and pins; the new snapshot is on trial. Tells which snapshot is pinned now.
 ///
 /// # Errors
 /// Where the scratch cannot be written; the journal stays then.
@@ -104,6 +99,10 @@ fn finish_with(scratch: &Path, before: Before<'_>) -> Result<Option<Pin>, Error>
     }
     before()?;
     sync(scratch)?;
+    before()?;
+    // Whichever boot is the first with this snapshot: after a power cut it finds a pin, and no wish.
+    trial::begin(scratch, &pin.root_hash, Action::Rebase)?;
+    before()?;
     pin.write(scratch)?;
     before()?;
     remove(&file)?;

@@ -14,11 +14,8 @@ use ucernvm_update::state::{self, Action, Pin, Wish};
 use ucernvm_update::trial::{self, Trial};
 
 /// A change that a power cut interrupted is gone on with, before anything else is looked at.
-pub(super) fn finish_update(_: &mut Boot) -> Result<()> {
-    let scratch = Path::new(SCRATCH);
-    if journal::is_pending(scratch) {
-        journal::finish(scratch)?;
-    }
+pub(super) fn finish_update(boot: &mut Boot) -> Result<()> {
+    boot.changed = journal::finish(Path::new(SCRATCH))?.map(|_| Action::Rebase);
     Ok(())
 }
 

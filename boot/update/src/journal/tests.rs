@@ -1,6 +1,7 @@
 use super::*;
 use crate::fails_at;
-use crate::state::{self, Action, Wish};
+use crate::state::{self, Wish};
+use crate::trial::Trial;
 use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ impl Machine {
         let mut found = BTreeMap::new();
         let scratch = self.scratch();
         let mut left = vec![PathBuf::from(UPPER)];
-        left.extend([state::PIN, state::WISH, MAPS[0], MAPS[1]].map(PathBuf::from));
+        left.extend([state::PIN, state::WISH, trial::TRIAL, MAPS[0], MAPS[1]].map(PathBuf::from));
         while let Some(path) = left.pop() {
             let Some(metadata) = look(&scratch.join(&path)).expect("a state") else { continue };
             if metadata.is_dir() {
@@ -149,6 +150,12 @@ fn whenever_the_power_fails_the_state_is_the_old_one_or_becomes_the_new_one() {
         if finish_with(&machine.scratch(), &mut fails_at(finishing)).is_ok() {
             break;
         }
+        let pin = Pin::read(&machine.scratch(), state::PIN);
+        let trial = Trial::read(&machine.scratch()).map(|trial| trial.root_hash);
+        assert!(
+            pin != Some(wanted()) || trial == Some(wanted().root_hash),
+            "moment {finishing}: pinned and not on trial"
+        );
         // Cut short once more, and then not.
         let _ = finish_with(&machine.scratch(), &mut fails_at(finishing / 2));
         finish(&machine.scratch()).expect("an end");
@@ -166,7 +173,8 @@ fn an_overlay_with_nothing_in_it_has_only_its_pin_changed() {
     let report = machine.prepare(&mut || Ok(())).expect("a journal");
     assert_eq!(report.steps, 0);
     finish(&machine.scratch()).expect("an end");
-    assert_eq!(machine.state(), BTreeMap::from([(PathBuf::from(state::PIN), "bbbb\nv2\n".to_owned())]));
+    let files = [(state::PIN, "bbbb\nv2\n"), (trial::TRIAL, "root_hash=bbbb\naction=rebase\ntries=2\n")];
+    assert_eq!(machine.state(), BTreeMap::from(files.map(|(name, text)| (PathBuf::from(name), text.to_owned()))));
 }
 
 #[test]
