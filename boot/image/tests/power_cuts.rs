@@ -250,7 +250,7 @@ fn power_cuts_during_a_rebase_leave_the_old_snapshot_or_the_new_one() {
             machine.expect("[INF] Rebasing system to new version");
             let after = match cut % 5 {
                 0 => moments.between(Duration::ZERO, parts.login),
-                _ => moments.between(aim - near, aim + near),
+                _ => moments.between(aim.saturating_sub(near), aim + near),
             };
             std::thread::sleep(after);
             machine.cut();
@@ -262,7 +262,7 @@ fn power_cuts_during_a_rebase_leave_the_old_snapshot_or_the_new_one() {
         let is_on_its_way = left.is_wished || left.has_journal || left.pin == new;
         assert!(is_on_its_way || !is_promised, "what was promised is forgotten");
         if !matches!(cut % 5, 0 | 4) && !left.has_journal {
-            aim = if left.pin == old { aim + near / 2 } else { aim - near / 2 };
+            aim = if left.pin == old { after + near } else { after.saturating_sub(near) };
         }
         if cut % 5 == 2 {
             let mut machine = start(&site, &image, &scratch);
