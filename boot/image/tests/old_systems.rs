@@ -46,6 +46,35 @@ fn old_sources_compile_in_the_old_system_that_the_same_image_boots() {
     assert_ne!(answers[1], "76127", "compilers of today refuse it");
 }
 
+/// Every snapshot of the repository boots, with the image that is there.
+#[test]
+#[ignore = "five boots, and a system to download"]
+fn one_image_boots_every_tag() {
+    let Some(site) = Site::new() else { return };
+    for tag in ["v2", "v3", "v4"] {
+        fs::write(site.tree("etc/release-of-test"), format!("{tag}\n")).unwrap();
+        site.publish(tag);
+    }
+    // Another system altogether, as the last one.
+    fs::remove_dir_all(site.tree("")).unwrap();
+    site.unpack(&debian("bullseye", ""), "");
+    fs::write(site.tree("etc/release-of-test"), "v5\n").unwrap();
+    site.publish("v5");
+    let (cd, _) = site.build("ucernvm.iso", &[]);
+    for tag in ["v1", "v2", "v3", "v4", "v5"] {
+        let scratch = blank_disk(&site, &format!("{tag}.raw"));
+        let data = site.directory.path().join("user-data");
+        fs::write(&data, format!("[ucernvm-begin]\ncvmfs_tag={tag}\n[ucernvm-end]\n")).unwrap();
+        let with = ["--scratch", scratch.to_str().unwrap(), "--user-data", data.to_str().unwrap()];
+        let mut machine = Plan::new(&cd).network(site.server.port()).with(&with).start();
+        machine.log_in();
+        assert_eq!(machine.ask("cat /etc/release-of-test"), tag);
+        assert_eq!(machine.ask("systemctl is-system-running --wait"), "running", "{tag}");
+        machine.power_off();
+        assert!(is_clean(&scratch), "{tag}");
+    }
+}
+
 /// The sources as user data can carry them.
 fn source(site: &Site) -> String {
     let archive = site.directory.path().join("inject.tar.gz");

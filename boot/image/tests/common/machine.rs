@@ -127,7 +127,10 @@ impl Machine {
     /// Waits for the end.
     pub(crate) fn wait(&mut self) -> String {
         self.hear_the_rest();
-        assert!(self.process.wait().unwrap().success(), "{}", self.said);
+        // Silent for so long, or ended: a machine that hangs has said why.
+        std::thread::sleep(Duration::from_secs(1));
+        let status = self.process.try_wait().unwrap();
+        assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", self.said);
         self.said.clone()
     }
 
