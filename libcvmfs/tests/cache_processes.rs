@@ -66,6 +66,7 @@ fn child() {
         "hold" => hold(&directory),
         "file size limit" => file_size_limit(&directory),
         "small disk" => small_disk(&directory),
+        "filled disk" => filled_disk(&directory),
         "unprivileged" => unprivileged(&directory),
         other => panic!("no role {other}"),
     }
@@ -283,14 +284,49 @@ fn small_disk(directory: &Path) {
 
 #[test]
 fn a_full_disk_is_named_and_old_objects_make_way() {
+    on_a_small_disk("small disk", "8m");
+}
+
+/// Plays `role` with a file system of that size as its home.
+fn on_a_small_disk(role: &str, size: &str) {
     let home = tempfile::tempdir().unwrap();
-    let script = "mount -t tmpfs -o size=8m none \"$1\" || exit 77; shift; \"$@\" && test -e \"$0/passed\" || exit 99";
-    let inner = command("small disk", home.path(), 0);
+    let script = format!(
+        "mount -t tmpfs -o size={size} none \"$1\" || exit 77; shift; \"$@\" && test -e \"$0/passed\" || exit 99"
+    );
+    let inner = command(role, home.path(), 0);
     let mut outer = Command::new("unshare");
-    outer.args(["-m", "--propagation", "private", "sh", "-c", script]).arg(home.path()).arg(home.path());
+    outer.args(["-m", "--propagation", "private", "sh", "-c", &script]).arg(home.path()).arg(home.path());
     outer.arg(inner.get_program()).args(inner.get_args()).stdout(Stdio::null());
     outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     skip_unless(outer.status().ok().and_then(|s| s.code()), "mounting a file system in an own name space");
+}
+
+fn filled_disk(directory: &Path) {
+    // A twentieth of the disk is 2 MiB.
+    let sizes = Settings { quota_limit_bytes: Some(20 << 20), free_reserve_bytes: u64::MAX, ..settings(directory) };
+    let cache = Cache::open(&sizes).unwrap();
+    let object = vec![7; 900 << 10];
+    let fetch = |n: u32| cache.fetch::<io::Error>(&key(n), Expected::default(), |t| t.write_all(&object));
+    fetch(2).unwrap();
+    fetch(3).unwrap();
+    let mut others = fs::File::create(directory.join("others")).unwrap();
+    while others.write(&[1; 4096]).is_ok() {}
+    // Somebody takes at once what is given up.
+    for n in 4..20 {
+        fetch(n).unwrap();
+        while others.write(&[1; 4096]).is_ok() {}
+        let kept = [n - 1, n].map(|n| cache.find(&key(n), None).unwrap().is_some());
+        assert_eq!(kept, [true, true], "{n}");
+    }
+    fs::write(directory.join("passed"), b"").unwrap_or_else(|_| {
+        fs::remove_file(directory.join("others")).unwrap();
+        fs::write(directory.join("passed"), b"").unwrap();
+    });
+}
+
+#[test]
+fn a_cache_lives_on_a_disk_that_others_have_filled() {
+    on_a_small_disk("filled disk", "40m");
 }
 
 fn unprivileged(directory: &Path) {

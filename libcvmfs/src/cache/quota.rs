@@ -121,16 +121,18 @@ impl Cache {
     fn make_room(&self, incoming: u64) -> Result<(), CacheError> {
         let Some(limit) = self.quota() else { return Ok(()) };
         let used = self.adjust(0);
-        let deficit = self.space_deficit(incoming);
+        let (deficit, reserve) = self.space_deficit(incoming);
         let over_limit = used.saturating_add(incoming) > limit;
-        if !over_limit && deficit == 0 {
+        // Where others have filled the disk, all that goes is theirs at once: what is used every moment stays.
+        let spared = used.saturating_sub(deficit).max(reserve.min(used));
+        if !over_limit && spared == used {
             return Ok(());
         }
         if self.futile_cleanup.lock().is_some_and(|last| last.elapsed() < FUTILE) {
             return Ok(());
         }
         let threshold = if over_limit { (limit / 2).min(limit.saturating_sub(incoming)) } else { used };
-        let target = threshold.min(used.saturating_sub(deficit));
+        let target = threshold.min(spared);
         let trimmed = self.trim(target)?;
         if trimmed.remaining_bytes > target {
             *self.futile_cleanup.lock() = Some(Instant::now());
@@ -154,10 +156,11 @@ impl Cache {
         self.trim(used / 2).is_ok_and(|t| t.removed.bytes > 0)
     }
 
-    fn space_deficit(&self, incoming: u64) -> u64 {
-        let Ok((free, total)) = self.top.objects.space() else { return 0 };
+    /// Bytes that are not free although they should be, and how many should be.
+    fn space_deficit(&self, incoming: u64) -> (u64, u64) {
+        let Ok((free, total)) = self.top.objects.space() else { return (0, 0) };
         let reserve = self.settings.free_reserve_bytes.min(total / 20);
-        incoming.saturating_add(reserve).saturating_sub(free)
+        (incoming.saturating_add(reserve).saturating_sub(free), reserve)
     }
 
     /// Removes the least recently used files, those of volatile repositories first, until at most `target_bytes`

@@ -13,7 +13,8 @@ pub struct Settings {
     /// Upper limit of the bytes kept (`CVMFS_QUOTA_LIMIT`); `None`: nothing is ever removed. Only a private cache
     /// has one. Reaching it, the least recently used objects go until half of it is in use.
     pub quota_limit_bytes: Option<u64>,
-    /// Bytes of the file system a cache with a quota leaves to others, at most a twentieth of it.
+    /// Bytes of the file system a cache with a quota leaves to others, at most a twentieth of it. As many it keeps itself, whatever
+    /// others take.
     pub free_reserve_bytes: u64,
     /// Preloaded or foreign caches, consulted in this order for what the directory lacks, never written.
     pub lower: Vec<PathBuf>,
