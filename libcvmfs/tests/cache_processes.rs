@@ -307,12 +307,16 @@ fn filled_disk(directory: &Path) {
     let cache = Cache::open(&sizes).unwrap();
     let object = vec![7; 900 << 10];
     let fetch = |n: u32| cache.fetch::<io::Error>(&key(n), Expected::default(), |t| t.write_all(&object));
-    fetch(2).unwrap();
-    fetch(3).unwrap();
+    let in_use = [fetch(2).unwrap(), fetch(3).unwrap()];
+    fetch(4).unwrap();
     let mut others = fs::File::create(directory.join("others")).unwrap();
     while others.write(&[1; 4096]).is_ok() {}
+    // What is in use gives no room when it goes.
+    fetch(5).unwrap();
+    drop(in_use);
+    fetch(6).unwrap();
     // Somebody takes at once what is given up.
-    for n in 4..20 {
+    for n in 7..20 {
         fetch(n).unwrap();
         while others.write(&[1; 4096]).is_ok() {}
         let kept = [n - 1, n].map(|n| cache.find(&key(n), None).unwrap().is_some());

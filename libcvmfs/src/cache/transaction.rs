@@ -80,7 +80,6 @@ pub struct Transaction<'a> {
     hasher: blake3::Hasher,
     written: u64,
     failure: Option<CacheError>,
-    made_room: bool,
     last_beat: Instant,
 }
 
@@ -118,7 +117,6 @@ impl<'a> Transaction<'a> {
             hasher: blake3::Hasher::new(),
             written: 0,
             failure: None,
-            made_room: false,
             last_beat: Instant::now(),
         })
     }
@@ -221,14 +219,14 @@ impl Write for Transaction<'_> {
             let size = self.written + bytes.len() as u64;
             return Err(self.refuse(CacheError::TooLarge { key: self.key, size, limit }, Errno::NOSPC.into()));
         }
-        let n = match self.file.write(bytes) {
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
-            Err(e) if is_full(&e) && !self.made_room && self.cache.make_room_on_full_disk() => {
-                self.made_room = true;
-                self.file.write(bytes).map_err(|e| self.write_failed(e))?
+        let n = loop {
+            match self.file.write(bytes) {
+                Ok(n) => break n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
+                // What somebody has open takes room until it is closed, so that the first half may give nothing.
+                Err(e) if is_full(&e) && self.cache.make_room_on_full_disk() => {}
+                Err(e) => return Err(self.write_failed(e)),
             }
-            Err(e) => return Err(self.write_failed(e)),
         };
         self.hasher.update(&bytes[..n]);
         self.written += n as u64;
