@@ -5,10 +5,10 @@
 mod common;
 
 use common::modes::{TRACE, modes};
-use common::native::mounted;
+use common::native::{as_root, mounted};
 use common::{User, output};
 use cvmfs_tests::forge::Forge;
-use cvmfs_tests::tools::require_tool;
+use cvmfs_tests::tools::{is_root, require_tool};
 use libcvmfs::object::Compression;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -64,6 +64,7 @@ fn programs_of_many_kinds_do_the_same_as_on_a_mounted_tree() {
     let work = home.join("work");
     let user = user.using(&published.repository());
     let mut wrong = Vec::new();
+    let as_caller = [as_root(), vec!["timeout"]].concat();
     for case in CASES {
         let Some(mut native) = mounted(&place, &plain, FQRN) else { return };
         native.arg("timeout");
@@ -75,9 +76,19 @@ fn programs_of_many_kinds_do_the_same_as_on_a_mounted_tree() {
                 continue;
             }
             let start = std::time::Instant::now();
-            let ours = said(user.run_in(mode, "timeout"), case, &work, &tools);
+            let mut command = user.run_in(mode, as_caller[0]);
+            command.args(&as_caller[1..]);
+            let ours = said(command, case, &work, &tools);
             println!("{case}, --mode={}: {:.1?}", mode.name, start.elapsed());
-            if ours != native {
+            // Nobody but root may look at a process that does not let itself be looked at.
+            let tells = |text: &str| {
+                if is_root() {
+                    text.to_owned()
+                } else {
+                    text.split("undumpable:").next().unwrap_or_default().to_owned()
+                }
+            };
+            if tells(&ours) != tells(&native) {
                 wrong.push(format!("{case}, --mode={}:\n{native}\n--- but here:\n{ours}", mode.name));
             }
         }
