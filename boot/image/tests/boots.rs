@@ -34,9 +34,8 @@ fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &
     let scratch = blank_disk(site, "scratch.raw");
     let data = site.directory.path().join("user-data");
     fs::write(&data, format!("#!/bin/sh\necho hello\n[ucernvm-begin]\nnonsense=1\n{ROLE}[ucernvm-end]\n")).unwrap();
-    let scratch_name = scratch.to_str().unwrap();
-    let seeded = ["--scratch", scratch_name, "--user-data", data.to_str().unwrap(), "--uefi"];
-    let mut first = Plan::new(disk).network(site.server.port()).with(&seeded).start();
+    let seeded = ["--user-data", data.to_str().unwrap(), "--uefi"];
+    let mut first = site.plan(disk, &scratch).with(&seeded).start();
     for line in [
         "* Welcome to micro-CernVM",
         "[INF] Loading predefined modules... check",
@@ -74,7 +73,7 @@ fn a_debian_boots_and_keeps_what_was_written_and_its_snapshot(site: &Site, cd: &
     fs::write(site.tree("etc/release-of-test"), "v2\n").unwrap();
     site.publish("v2");
     site.server.forget_requests();
-    let mut second = Plan::new(cd).network(site.server.port()).with(&["--scratch", scratch_name]).start();
+    let mut second = site.plan(cd, &scratch).start();
     second.expect("connected to os.example.org");
     second.log_in();
     assert!(!second.said.contains("Formatting") && !second.said.contains("Contextualizing"), "{}", second.said);

@@ -3,7 +3,6 @@
 
 mod common;
 
-use common::machine::Plan;
 use common::{SERVER, Site, blank_disk, debian, is_clean};
 use cvmfs_tests::tools::output;
 use std::fs;
@@ -42,8 +41,7 @@ fn cloud_init_does_what_amiconfig_was_told_by_the_image_itself() {
     let data = format!("{TOLD}[ucernvm-begin]\n{role}{head}[ucernvm-end]\n");
     let image = with_context(&site, &plain, &data);
     let scratch = blank_disk(&site, "scratch.raw");
-    let mut machine =
-        Plan::new(&image).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]).start();
+    let mut machine = site.plan(&image, &scratch).start();
     machine.expect("[INF] Contextualizing VM... (none)");
     machine.expect("[INF] Extra user data... ");
     machine.expect("(pickup)");

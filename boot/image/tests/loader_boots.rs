@@ -3,16 +3,12 @@
 
 mod common;
 
-use common::machine::{Machine, Plan};
+use common::machine::Machine;
 use common::{Site, blank_disk, is_clean};
 use std::fs;
 use std::path::Path;
 use ucernvm_update::contract::OURS;
 use ucernvm_update::loader::{DESCRIPTOR, INITRD, KERNEL, Loader, Part};
-
-fn start(site: &Site, image: &Path, scratch: &Path) -> Machine {
-    Plan::new(image).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]).start()
-}
 
 /// What `cernvm-update loader` says when the system is up.
 fn loader(machine: &mut Machine) -> String {
@@ -44,7 +40,7 @@ fn a_loader_of_the_repository_boots_the_system_and_a_broken_one_is_given_up() {
     site.publish("v2");
     let scratch = blank_disk(&site, "scratch.raw");
 
-    let mut first = start(&site, &cd, &scratch);
+    let mut first = site.plan(&cd, &scratch).start();
     first.log_in();
     assert_eq!(loader(&mut first), "loader:    1.0, the image's own");
     assert!(first.ask("cernvm-update loader /opt/absent; echo $?").ends_with('1'));
@@ -54,7 +50,7 @@ fn a_loader_of_the_repository_boots_the_system_and_a_broken_one_is_given_up() {
     assert!(is_clean(&scratch));
 
     for (more, is_told) in [("2 more tries", true), ("2 more tries", false)] {
-        let mut machine = start(&site, &cd, &scratch);
+        let mut machine = site.plan(&cd, &scratch).start();
         machine.expect("* Release 1.0");
         machine.expect(&format!("[INF] Starting loader 9.9 ({more})... check"));
         machine.expect("* Release 9.9");
@@ -71,14 +67,14 @@ fn a_loader_of_the_repository_boots_the_system_and_a_broken_one_is_given_up() {
     }
 
     for left in (0..3).rev() {
-        let mut machine = start(&site, &cd, &scratch);
+        let mut machine = site.plan(&cd, &scratch).start();
         machine.expect(&format!("[INF] Starting loader 6.6 ({left} more tries)... check"));
         machine.expect("Kernel panic");
         // The machine that would be started again ends.
         machine.wait();
         assert!(is_clean(&scratch), "nobody has mounted it");
     }
-    let mut last = start(&site, &cd, &scratch);
+    let mut last = site.plan(&cd, &scratch).start();
     last.expect("[WRN] loader 6.6 did not come up so often that the image's own goes on");
     last.log_in();
     assert_eq!(loader(&mut last), "loader:    1.0; 6.6 is staged, it has not come up yet, 0 of 3 tries left");
@@ -98,7 +94,7 @@ fn a_snapshot_that_does_not_come_up_is_left_again() {
     let Some(site) = Site::new() else { return };
     let (cd, _) = site.build("ucernvm.iso", &[]);
     let scratch = blank_disk(&site, "scratch.raw");
-    let mut first = start(&site, &cd, &scratch);
+    let mut first = site.plan(&cd, &scratch).start();
     first.log_in();
     let init = site.tree("usr/sbin/init");
     fs::remove_file(&init).unwrap();
@@ -109,11 +105,11 @@ fn a_snapshot_that_does_not_come_up_is_left_again() {
     first.power_off();
 
     for _ in 0..3 {
-        let mut machine = start(&site, &cd, &scratch);
+        let mut machine = site.plan(&cd, &scratch).start();
         machine.expect("[INF] Booting CERN Virtual Machine");
         machine.expect("this is no system");
     }
-    let mut last = start(&site, &cd, &scratch);
+    let mut last = site.plan(&cd, &scratch).start();
     last.expect("[WRN] the system did not come up with snapshot");
     last.log_in();
     assert_eq!(last.ask("cernvm-update check; echo $?"), "v2 is available\n100");

@@ -96,8 +96,7 @@ fn a_machine_goes_to_a_new_snapshot_with_what_is_its_own_and_back() {
     let (cd, _) = site.build("ucernvm.iso", &["--menu-tag", "v1b", "--menu-seconds", "60"]);
     let scratch = blank_disk(&site, "scratch.raw");
     let start = |downs: usize| {
-        let plan = Plan::new(&cd).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]);
-        let mut machine = plan.start();
+        let mut machine = site.plan(&cd, &scratch).start();
         // The menu is there. Arrow keys, as a terminal sends them.
         machine.expect("Automatic boot in");
         machine.send(&"\x1b[B".repeat(downs));
@@ -155,8 +154,7 @@ fn a_recorded_boot_is_fetched_at_once_by_others() {
     let (cd, _) = site.build("ucernvm.iso", &[]);
     let boot = |image: &Path, scratch: &Path| {
         site.server.forget_requests();
-        let plan = Plan::new(image).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]);
-        let mut machine = plan.start();
+        let mut machine = site.plan(image, scratch).start();
         machine.expect("Booting CERN Virtual Machine");
         let before = site.server.requests().len();
         machine.log_in();
@@ -195,8 +193,7 @@ fn what_is_broken_or_forged_ends_in_the_rescue_shell() {
     let scratch = blank_disk(&site, "scratch.raw");
     output(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-L", "UROOT"]).arg(&scratch));
     output(Command::new("debugfs").args(["-w", "-R", "clri <2>"]).arg(&scratch));
-    let mut machine =
-        Plan::new(&cd).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]).start();
+    let mut machine = site.plan(&cd, &scratch).start();
     machine.expect("[INF] Mounting root filesystem... failed");
     machine.expect("[ERR] step 'scratch': /dev/vda needs a repair by hand");
     machine.expect("(initrd) ");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::machine::{Machine, Plan};
+use common::machine::Machine;
 use common::{Site, blank_disk, debian, is_clean};
 use cvmfs_tests::tools::output;
 use std::fs;
@@ -32,8 +32,8 @@ fn old_sources_compile_in_the_old_system_that_the_same_image_boots() {
             format!("[ucernvm-begin]\ncernvm_path={system}\ncernvm_inject={}\n[ucernvm-end]\n", source(&site)),
         )
         .unwrap();
-        let with = ["--scratch", scratch.to_str().unwrap(), "--user-data", data.to_str().unwrap()];
-        let mut machine = Plan::new(&cd).network(site.server.port()).with(&with).start();
+        let with = ["--user-data", data.to_str().unwrap()];
+        let mut machine = site.plan(&cd, &scratch).with(&with).start();
         machine.expect("[INF] Injecting files... check");
         machine.log_in();
         tell(system, &site, &mut machine);
@@ -65,8 +65,8 @@ fn one_image_boots_every_tag() {
         let scratch = blank_disk(&site, &format!("{tag}.raw"));
         let data = site.directory.path().join("user-data");
         fs::write(&data, format!("[ucernvm-begin]\ncvmfs_tag={tag}\n[ucernvm-end]\n")).unwrap();
-        let with = ["--scratch", scratch.to_str().unwrap(), "--user-data", data.to_str().unwrap()];
-        let mut machine = Plan::new(&cd).network(site.server.port()).with(&with).start();
+        let with = ["--user-data", data.to_str().unwrap()];
+        let mut machine = site.plan(&cd, &scratch).with(&with).start();
         machine.log_in();
         assert_eq!(machine.ask("cat /etc/release-of-test"), tag);
         assert_eq!(machine.ask("systemctl is-system-running --wait"), "running", "{tag}");

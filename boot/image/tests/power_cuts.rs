@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::machine::{Machine, Plan};
+use common::machine::Machine;
 use common::{FIRST, Site, blank_disk, is_clean, partition};
 use cvmfs_tests::tools::output;
 use std::fs;
@@ -24,10 +24,6 @@ impl Moments {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         first + last.saturating_sub(first).mul_f64(f64::from(self.0) / f64::from(u32::MAX))
     }
-}
-
-fn start(site: &Site, image: &Path, scratch: &Path) -> Machine {
-    Plan::new(image).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]).start()
 }
 
 /// A disk that is like `base` until something is written. Where something is, QEMU keeps in memory until the guest flushes: whoever
@@ -54,12 +50,12 @@ fn power_cuts_leave_a_machine_that_boots() {
         if cut % 5 == 0 {
             scratch = disk_above(&site, &blank, "scratch.qcow2");
         }
-        let mut machine = start(&site, &image, &scratch);
+        let mut machine = site.plan(&image, &scratch).start();
         machine.expect("* Welcome to micro-CernVM");
         std::thread::sleep(moments.between(Duration::ZERO, Duration::from_secs(33)));
         machine.cut();
         if cut % 5 == 4 || cut + 1 == cuts {
-            let mut machine = start(&site, &image, &scratch);
+            let mut machine = site.plan(&image, &scratch).start();
             machine.log_in();
             assert_eq!(machine.ask("cat /etc/release-of-test"), "v1", "after cut {cut}");
             machine.power_off();
@@ -180,7 +176,7 @@ struct Parts {
 
 /// Boots once without a cut.
 fn measure(site: &Site, image: &Path, scratch: &Path) -> Parts {
-    let mut machine = start(site, image, scratch);
+    let mut machine = site.plan(image, scratch).start();
     machine.expect("[INF] Rebasing system to new version");
     let begun = Instant::now();
     machine.log_in();
@@ -211,7 +207,7 @@ fn power_cuts_during_a_rebase_leave_the_old_snapshot_or_the_new_one() {
     }
     site.publish("v1b");
     let wished = blank_disk(&site, "wished.raw");
-    let mut machine = start(&site, &image, &wished);
+    let mut machine = site.plan(&image, &wished).start();
     machine.log_in();
     change_system(&mut machine);
     assert_eq!(tell(&mut machine), told()[0]);
@@ -239,7 +235,7 @@ fn power_cuts_during_a_rebase_leave_the_old_snapshot_or_the_new_one() {
     let mut aim = parts.journal + near / 2;
     for cut in 0..cuts(20) {
         let scratch = disk_above(&site, if cut % 5 == 4 { &unwished } else { &wished }, "scratch.qcow2");
-        let mut machine = start(&site, &image, &scratch);
+        let mut machine = site.plan(&image, &scratch).start();
         let (after, is_promised) = if cut % 5 == 4 {
             machine.log_in();
             let after = moments.between(Duration::ZERO, wishing.mul_f64(1.2));
@@ -265,14 +261,14 @@ fn power_cuts_during_a_rebase_leave_the_old_snapshot_or_the_new_one() {
             aim = if left.pin == old { after + near } else { after.saturating_sub(near) };
         }
         if cut % 5 == 2 {
-            let mut machine = start(&site, &image, &scratch);
+            let mut machine = site.plan(&image, &scratch).start();
             machine.expect("[INF] Mounting root filesystem... check");
             std::thread::sleep(moments.between(Duration::ZERO, parts.done));
             machine.cut();
             println!("once more: {:?}", look(&scratch));
         }
 
-        let mut machine = start(&site, &image, &scratch);
+        let mut machine = site.plan(&image, &scratch).start();
         machine.log_in();
         assert_eq!(tell(&mut machine), told()[usize::from(is_on_its_way)], "after cut {cut}");
         machine.power_off();
@@ -299,7 +295,7 @@ fn power_cuts_while_the_system_is_in_use_leave_what_was_synced() {
     let mut moments = Moments(0x5eed_0002);
     let mut synced = 0;
     for cut in 0..cuts(5) {
-        let mut machine = start(&site, &image, &scratch);
+        let mut machine = site.plan(&image, &scratch).start();
         machine.log_in();
         let first = synced + 1;
         machine.send(&format!("n={first}; {write}"));
@@ -313,7 +309,7 @@ fn power_cuts_while_the_system_is_in_use_leave_what_was_synced() {
         let header = Command::new("dumpe2fs").arg("-h").arg(partition(&scratch)).output().unwrap();
         assert!(String::from_utf8_lossy(&header.stdout).contains("needs_recovery"), "the journal is to be replayed");
 
-        let mut machine = start(&site, &image, &scratch);
+        let mut machine = site.plan(&image, &scratch).start();
         machine.log_in();
         let kept = machine
             .ask(&format!("cd /var/kept; cat $(seq {synced}) | sha256sum; head -n {synced} /var/log/kept | sha256sum"));

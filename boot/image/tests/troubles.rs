@@ -3,7 +3,6 @@
 
 mod common;
 
-use common::machine::Plan;
 use common::{FQRN, Site, blank_disk, is_clean};
 
 /// The whitelist is valid for a month. A machine whose clock is years ahead trusts nobody; with the right time it boots from the same
@@ -14,7 +13,7 @@ fn what_is_out_of_date_is_not_booted() {
     let Some(site) = Site::new() else { return };
     let (cd, _) = site.build("ucernvm.iso", &[]);
     let scratch = blank_disk(&site, "scratch.raw");
-    let plan = || Plan::new(&cd).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]);
+    let plan = || site.plan(&cd, &scratch);
     let mut late = plan().with(&["--", "-rtc", "base=2040-01-01"]).start();
     late.expect("[INF] Starting CernVM File System... failed");
     late.expect("whitelist");
@@ -39,7 +38,7 @@ fn a_full_scratch_loses_nothing() {
     let Some(site) = Site::new() else { return };
     let (cd, _) = site.build("ucernvm.iso", &[]);
     let scratch = blank_disk(&site, "scratch.raw");
-    let plan = || Plan::new(&cd).network(site.server.port()).with(&["--scratch", scratch.to_str().unwrap()]);
+    let plan = || site.plan(&cd, &scratch);
     let mut first = plan().start();
     first.log_in();
     first.ask("echo mine > /root/mine");

@@ -4,6 +4,7 @@ pub(crate) mod machine;
 
 use cvmfs_tests::server::WebRoot;
 use cvmfs_tests::tools::{is_root, output, require_tool, skip};
+use machine::Plan;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,6 +74,11 @@ impl Site {
         let mut publish = publisher();
         publish.args(["publish", FQRN]).arg(self.tree("")).arg("--storage").arg(storage).arg("--keys").arg(keys);
         output(publish.args(["--tag", tag]));
+    }
+
+    /// A machine that boots `image` in the server's network, with `scratch` as its disk.
+    pub(crate) fn plan<'a>(&self, image: &'a Path, scratch: &Path) -> Plan<'a> {
+        Plan::new(image).network(self.server.port()).with(&["--scratch", scratch.to_str().unwrap()])
     }
 
     /// Builds an image called `name` with the kernel of this machine's Debian, or that of `CVMFS_TESTS_KERNEL`; what
