@@ -6,10 +6,9 @@ use super::fetch::{Fault, Target};
 use super::http::{HeadError, Pace, PoolKey, Wire, WireError, read_head};
 use super::proxy_list::ProxyAddress;
 use super::status::Counters;
+use super::tls::Authorities;
 use super::url::Authority;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) names: Arc<Names>,
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) tls: Option<Authorities>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -77,9 +76,9 @@ impl Connector {
             open_tunnel(&mut wire, proxy, &target.authority, until, user_agent_line)?;
         }
         let broken = |reason: String| Fault::Connect { to_proxy: false, reason: format!("TLS: {reason}") };
-        let config = self.tls.as_ref().ok_or_else(|| broken("no certificate authorities are loaded".to_owned()))?;
-        let name = ServerName::try_from(target.authority.name.clone()).map_err(|error| broken(error.to_string()))?;
-        let session = ClientConnection::new(Arc::clone(config), name).map_err(|error| broken(error.to_string()))?;
+        let authorities =
+            self.tls.as_ref().ok_or_else(|| broken("no certificate authorities are loaded".to_owned()))?;
+        let session = authorities.session(&target.authority.name).map_err(broken)?;
         wire.into_tls(session, until).map_err(|error| broken(error.to_string()))
     }
 

@@ -42,6 +42,10 @@ mod request;
 mod settings;
 mod shard;
 mod status;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
 mod tls;
 mod url;
 
@@ -130,7 +134,7 @@ impl Transport {
             }
         }
         let tls = match hosts.iter().any(|host| host.scheme == Scheme::Https) || settings.follow_redirects {
-            true => match tls::client_config(&settings.tls) {
+            true => match tls::Authorities::load(&settings.tls) {
                 Err(_) if !hosts.iter().any(|host| host.scheme == Scheme::Https) => None,
                 loaded => Some(loaded?),
             },

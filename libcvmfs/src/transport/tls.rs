@@ -1,15 +1,73 @@
-//! Which servers are trusted for https.
+//! Which servers are trusted for https, and how they are spoken to.
 
 use super::error::TransportError;
 use super::settings::TlsSettings;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Loads the certificate authorities. Only called when a host speaks https.
-pub(super) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>, TransportError> {
+/// The certificate authorities that are trusted.
+#[derive(Debug, Clone)]
+pub(super) struct Authorities(Arc<ClientConfig>);
+
+impl Authorities {
+    /// Loads them. Only called when a host speaks https.
+    pub(super) fn load(settings: &TlsSettings) -> Result<Authorities, TransportError> {
+        client_config(settings).map(Authorities)
+    }
+
+    /// What is to be said to `server`, of which nothing is sent yet.
+    pub(super) fn session(&self, server: &str) -> Result<Session, String> {
+        let name = ServerName::try_from(server.to_owned()).map_err(|error| error.to_string())?;
+        let session = ClientConnection::new(Arc::clone(&self.0), name).map_err(|error| error.to_string())?;
+        Ok(Session(session))
+    }
+}
+
+/// A conversation with one server.
+#[derive(Debug)]
+pub(super) struct Session(ClientConnection);
+
+/// A socket on which all is encrypted.
+#[derive(Debug)]
+pub(super) struct TlsStream<S: Read + Write>(Box<StreamOwned<ClientConnection, S>>);
+
+impl<S: Read + Write> TlsStream<S> {
+    /// Shakes hands over `socket`.
+    pub(super) fn open(session: Session, socket: S) -> io::Result<TlsStream<S>> {
+        let mut stream = StreamOwned::new(session.0, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(TlsStream(Box::new(stream)))
+    }
+
+    /// The socket below.
+    pub(super) fn socket(&mut self) -> &mut S {
+        &mut self.0.sock
+    }
+}
+
+impl<S: Read + Write> Read for TlsStream<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<S: Read + Write> Write for TlsStream<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>, TransportError> {
     let mut roots = RootCertStore::empty();
     let mut places = Vec::new();
     if settings.use_system_ca {

@@ -1,7 +1,7 @@
 //! One connection, read and written under a clock.
 
 use super::READ_SIZE;
-use rustls::{ClientConnection, StreamOwned};
+use crate::transport::tls::{Session, TlsStream};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -119,7 +119,7 @@ impl Write for TimedTcp {
 #[derive(Debug)]
 enum Channel {
     Plain(TimedTcp),
-    Tls(Box<StreamOwned<ClientConnection, TimedTcp>>),
+    Tls(TlsStream<TimedTcp>),
     /// What each read brings, then the end of the stream.
     #[cfg(any(test, fuzzing))]
     Script(std::collections::VecDeque<Vec<u8>>),
@@ -154,16 +154,12 @@ impl Wire {
     }
 
     /// Shakes hands as a TLS client. `until` bounds the handshake.
-    pub(in crate::transport) fn into_tls(self, session: ClientConnection, until: Instant) -> io::Result<Wire> {
+    pub(in crate::transport) fn into_tls(self, session: Session, until: Instant) -> io::Result<Wire> {
         let Channel::Plain(mut timed) = self.channel else {
             return Err(io::Error::other("TLS inside TLS is not spoken"));
         };
         timed.until = until;
-        let mut stream = StreamOwned::new(session, timed);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(Wire { channel: Channel::Tls(Box::new(stream)), ..self })
+        Ok(Wire { channel: Channel::Tls(TlsStream::open(session, timed)?), ..self })
     }
 
     /// A connection from memory: a read brings `piece` bytes of `reply`, at most [`READ_SIZE`].
@@ -182,7 +178,7 @@ impl Wire {
     fn timed(&mut self) -> Option<&mut TimedTcp> {
         match &mut self.channel {
             Channel::Plain(timed) => Some(timed),
-            Channel::Tls(stream) => Some(&mut stream.sock),
+            Channel::Tls(stream) => Some(stream.socket()),
             #[cfg(any(test, fuzzing))]
             Channel::Script(_) => None,
         }
