@@ -2,10 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::io::Read as _;
+use zlib_rs::{Inflate, InflateFlush, Status};
 
 /// The most bytes that all layers together may unpack to.
 const LARGEST_UNPACKED: usize = 8 << 20;
+/// Bytes unpacked at once.
+const PIECE: usize = 32 << 10;
+/// How the library is told that there are headers of gzip, and the largest window.
+const GZIP_WINDOW: u8 = 16 + 15;
 /// The most layers that are taken off.
 const DEEPEST: usize = 6;
 /// The most parts that a multipart document is split into.
@@ -55,16 +59,9 @@ impl Unwrapper {
     }
 
     fn gunzipped(&mut self, bytes: &[u8]) -> Result<Vec<u8>, String> {
-        let mut plain = Vec::new();
-        let limit = self.budget as u64 + 1;
-        match flate2::read::MultiGzDecoder::new(bytes).take(limit).read_to_end(&mut plain) {
-            Err(error) => Err(format!("gzip: {error}")),
-            Ok(size) if size > self.budget => Err("gzip: unpacks to too much".to_owned()),
-            Ok(size) => {
-                self.budget -= size;
-                Ok(plain)
-            }
-        }
+        let plain = gunzip(bytes, self.budget)?;
+        self.budget -= plain.len();
+        Ok(plain)
     }
 
     fn take_document(&mut self, document: &Document<'_>, depth: usize) {
@@ -87,6 +84,31 @@ impl Unwrapper {
             }
         }
     }
+}
+
+/// All members of a gzip file, one behind the other; at most `limit` bytes.
+fn gunzip(mut packed: &[u8], limit: usize) -> Result<Vec<u8>, String> {
+    let mut plain = Vec::new();
+    let mut piece = vec![0; PIECE];
+    while !packed.is_empty() {
+        let mut member = Inflate::new(true, GZIP_WINDOW);
+        let mut is_whole = false;
+        while !is_whole {
+            let (taken, given) = (member.total_in(), member.total_out());
+            let status = member.decompress(packed, &mut piece, InflateFlush::NoFlush);
+            is_whole = status.map_err(|error| format!("gzip: {}", error.as_str()))? == Status::StreamEnd;
+            let (taken, given) = ((member.total_in() - taken) as usize, (member.total_out() - given) as usize);
+            if taken + given == 0 && !is_whole {
+                return Err("gzip: ends too soon".to_owned());
+            }
+            packed = &packed[taken..];
+            plain.extend_from_slice(&piece[..given]);
+            if plain.len() > limit {
+                return Err("gzip: unpacks to too much".to_owned());
+            }
+        }
+    }
+    Ok(plain)
 }
 
 /// Decodes base64 with spaces and line ends in it; `None` if it is something else.

@@ -53,6 +53,25 @@ fn what_unpacks_to_too_much_stays_packed() {
 }
 
 #[test]
+fn gzip_has_several_members_or_is_torn() {
+    let half = SCRIPT.len() / 2;
+    let whole = [gzip(&SCRIPT.as_bytes()[..half]), gzip(&SCRIPT.as_bytes()[half..])].concat();
+    assert_eq!(texts(&whole), [(None, SCRIPT.to_owned())]);
+    let long = gzip(&vec![b'x'; 3 * PIECE + 1]);
+    assert_eq!(gunzip(&long, LARGEST_UNPACKED).map(|plain| plain.len()), Ok(3 * PIECE + 1));
+    for end in [3, 12, whole.len() - 1] {
+        let (parts, remarks) = parts(&whole[..end]);
+        assert_eq!((parts.len(), remarks), (1, vec!["gzip: ends too soon".to_owned()]), "{end}");
+    }
+    let mut spoilt = gzip(SCRIPT.as_bytes());
+    let sum = spoilt.len() - 8;
+    spoilt[sum] ^= 1;
+    let (_, remarks) = parts(&spoilt);
+    assert_eq!(remarks.len(), 1);
+    assert!(remarks[0].starts_with("gzip: "), "{remarks:?}");
+}
+
+#[test]
 fn layers_have_an_end() {
     let mut wrapped = SCRIPT.as_bytes().to_vec();
     for _ in 0..DEEPEST + 2 {
