@@ -27,7 +27,8 @@ pub(crate) fn write(parts: &Parts<'_>, scratch: &Path, output: &Path) -> Result<
     ];
     let mut place = end(&bytes)?;
     let mut command = tools::command("objcopy", parts.epoch)?;
-    command.arg("--enable-deterministic-archives");
+    // Else the time of the day is written into it.
+    command.arg("--preserve-dates");
     for (name, content) in &contents {
         let file = scratch.join(name);
         fs::write(&file, content)?;
@@ -62,6 +63,8 @@ mod tests {
         let [one, two] = ["1.efi", "2.efi"].map(|name| {
             let output = directory.path().join(name);
             write(&parts, directory.path(), &output).expect("systemd-boot-efi and objcopy");
+            // Programs for UEFI can have a time, in seconds.
+            std::thread::sleep(std::time::Duration::from_millis(1100));
             fs::read(output).expect("an image")
         });
         assert!(one == two, "two of one kernel differ");
