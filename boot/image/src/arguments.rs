@@ -74,8 +74,8 @@ pub(crate) struct Build {
     #[arg(long, value_name = "WORDS", default_value = "")]
     pub(crate) append: String,
 
-    /// Drivers to have: for KVM and QEMU, or for all clouds and hypervisors
-    #[arg(long, value_enum, default_value_t = Drivers::Virtio)]
+    /// Drivers to have: for virtio alone, for all that KVM and QEMU show, or for all clouds and hypervisors
+    #[arg(long, value_enum, default_value_t = Drivers::Kvm)]
     pub(crate) drivers: Drivers,
 
     /// One more module; may be there several times
@@ -127,8 +127,10 @@ pub(crate) enum Format {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Drivers {
-    /// KVM, QEMU and clouds that stand on them
+    /// Disks, network and CDs of virtio
     Virtio,
+    /// Also disks and CDs of IDE, SATA and NVMe: KVM, QEMU and clouds that stand on them
+    Kvm,
     /// Also VMware, VirtualBox, Hyper-V, Xen, EC2, GCE, and usual hardware
     All,
 }

@@ -1,33 +1,24 @@
 //! Files to boot from. One image serves CDs, disks and USB sticks, with a BIOS and with UEFI; the kernel is in it once.
 
+use crate::iso9660::{self, Extent, SECTOR};
 use crate::menu::{self, Entry};
 use crate::tools;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use std::fs;
 use std::path::Path;
 
 /// Label of the image; init knows it by that.
 const LABEL: &str = "UCERNVM";
-/// Parts of GRUB that an image needs.
-const GRUB_MODULES: [&str; 14] = [
-    "iso9660",
-    "part_gpt",
-    "part_msdos",
-    "search",
-    "search_label",
-    "search_fs_file",
-    "configfile",
-    "normal",
-    "linux",
-    "serial",
-    "terminal",
-    "echo",
-    "test",
-    "reboot",
-];
-/// What GRUB does first: it looks for the menu.
-const GRUB_BEGIN: &str =
-    "search --no-floppy --set=root --label UCERNVM\nset prefix=($root)/boot/grub\nconfigfile /boot/grub/grub.cfg\n";
+/// The loader for UEFI.
+const SYSTEMD_BOOT: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+/// The file system in which UEFI looks for it.
+const ESP: &str = "efi.img";
+/// What that file system and the one of CDs have in common: kernel and initramfs.
+const SHARED: [&str; 2] = ["vmlinuz", "initrd"];
+/// Bytes of its clusters.
+const CLUSTER: usize = 4096;
+/// Most sectors of 512 bytes that the catalog of a CD can give to one loader.
+const MOST_SECTORS: usize = 0xffff;
 
 /// What an image is made of.
 pub(crate) struct Parts<'a> {
@@ -55,16 +46,17 @@ pub(crate) struct Loaders {
 /// Writes the hybrid image to `output`. `scratch` is a directory for what is needed on the way.
 pub(crate) fn write_hybrid(parts: &Parts<'_>, scratch: &Path, output: &Path) -> Result<Loaders> {
     let tree = scratch.join("tree");
-    for directory in ["boot/grub", "isolinux"] {
+    for directory in ["boot", "isolinux"] {
         fs::create_dir_all(tree.join(directory))?;
     }
-    fs::copy(parts.kernel, tree.join("boot/vmlinuz"))?;
-    fs::write(tree.join("boot/initrd"), parts.initramfs)?;
-    fs::write(tree.join("boot/grub/grub.cfg"), menu::grub(parts.entries, parts.seconds))?;
+    // They lie in the file system for UEFI. Where, is known when that has its place.
+    for name in SHARED {
+        fs::write(tree.join("boot").join(name), "")?;
+    }
     fs::write(tree.join("isolinux/isolinux.cfg"), menu::isolinux(parts.entries, parts.seconds))?;
     fs::write(tree.join(".ucernvm_boot_loader"), "")?;
     let bios = write_isolinux(&tree.join("isolinux"))?;
-    let uefi = write_esp(&tree.join("efi.img"), scratch, parts.epoch)?;
+    let uefi = write_esp(&tree.join(ESP), parts, scratch)?;
     set_times(&tree, parts.epoch)?;
     let begin = tools::file("/usr/lib/ISOLINUX/isohdpfx.bin", "isolinux")?;
     let mut command = tools::command("xorriso", parts.epoch)?;
@@ -72,13 +64,32 @@ pub(crate) fn write_hybrid(parts: &Parts<'_>, scratch: &Path, output: &Path) -> 
     let date = format!("{}00", stamp(parts.epoch));
     command.args(["-as", "mkisofs", "-quiet", "-R", "-V", LABEL, "--set_all_file_dates", &date]);
     command.arg(format!("--modification-date={date}")).args(["-partition_offset", "0", "-isohybrid-mbr"]).arg(begin);
-    // Small cylinders: the image is filled up to a whole number of them, and of nothing else.
-    command.args(["-partition_hd_cyl", "4", "-partition_sec_hd", "32", "-no-pad"]);
+    // The image is not filled up to anything.
+    command.args(["-partition_cyl_align", "off", "-no-pad"]);
     command.args(["-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin"]);
     command.args(["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "-eltorito-alt-boot"]);
-    command.args(["-e", "efi.img", "-no-emul-boot", "-isohybrid-gpt-basdat", "-o"]).arg(output).arg(&tree);
+    command.args(["-e", ESP, "-no-emul-boot", "-isohybrid-gpt-basdat", "-o"]).arg(output).arg(&tree);
     tools::output(&mut command)?;
+    let mut image = fs::read(output)?;
+    for (name, content) in SHARED.iter().zip([&*kernel(parts)?, parts.initramfs]) {
+        share(&mut image, &format!("boot/{name}"), content)?;
+    }
+    fs::write(output, image)?;
     Ok(Loaders { bios, uefi })
+}
+
+fn kernel(parts: &Parts<'_>) -> Result<Vec<u8>> {
+    fs::read(parts.kernel).with_context(|| parts.kernel.display().to_string())
+}
+
+/// Lets the file `path` of the image be the one with the same content inside of the file system for UEFI.
+fn share(image: &mut [u8], path: &str, content: &[u8]) -> Result<()> {
+    let esp = iso9660::extent(image, ESP)?;
+    let (first, sectors) = (esp.sector as usize, esp.size as usize / SECTOR);
+    let is_at = |sector: usize| image.get(sector * SECTOR..).is_some_and(|rest| rest.starts_with(content));
+    let sector = (first..first + sectors).find(|&sector| is_at(sector));
+    let sector = sector.with_context(|| format!("{path} does not lie in one piece in {ESP}"))?;
+    iso9660::set_extent(image, path, Extent { sector: u32::try_from(sector)?, size: u32::try_from(content.len())? })
 }
 
 fn write_isolinux(directory: &Path) -> Result<u64> {
@@ -95,27 +106,69 @@ fn write_isolinux(directory: &Path) -> Result<u64> {
     Ok(size)
 }
 
-/// The file system that UEFI looks for: FAT, with GRUB in it.
-fn write_esp(image: &Path, scratch: &Path, epoch: u64) -> Result<u64> {
-    tools::file("/usr/lib/grub/x86_64-efi/kernel.img", "grub-efi-amd64-bin")?;
-    let (begin, loader) = (scratch.join("grub-begin.cfg"), scratch.join("BOOTX64.EFI"));
-    fs::write(&begin, GRUB_BEGIN)?;
-    let mut command = tools::command("grub-mkimage", epoch)?;
-    command.args(["-O", "x86_64-efi", "-p", "/boot/grub", "-c"]).arg(&begin).arg("-o").arg(&loader).args(GRUB_MODULES);
-    tools::output(&mut command)?;
-    set_time(&loader, epoch)?;
-    // Room for two directories and the tables.
-    let sectors = (fs::metadata(&loader)?.len() + (48 << 10)).div_ceil(32 << 10) * 64;
+/// The file system that UEFI looks for: FAT, with the loader, its menu, the kernel and the initramfs. The size of the loader.
+fn write_esp(image: &Path, parts: &Parts<'_>, scratch: &Path) -> Result<u64> {
+    let loader = scratch.join("BOOTX64.EFI");
+    // Names for debuggers are an eighth of it. Unless its date is kept, that of today is written into it.
+    let mut strip = tools::command("objcopy", parts.epoch)?;
+    tools::output(
+        strip
+            .args(["--preserve-dates", "--strip-all"])
+            .arg(tools::file(SYSTEMD_BOOT, "systemd-boot-efi")?)
+            .arg(&loader),
+    )?;
+    let loader = fs::read(loader)?;
+    let size = loader.len() as u64;
+    let [vmlinuz, initrd] = SHARED.map(str::to_owned);
+    let mut files = vec![
+        ("EFI/BOOT/BOOTX64.EFI".to_owned(), loader),
+        (vmlinuz, kernel(parts)?),
+        (initrd, parts.initramfs.to_vec()),
+    ];
+    let menu = menu::systemd_boot(parts.entries, parts.seconds);
+    files.extend(menu.into_iter().map(|(name, text)| (format!("loader/{name}"), text.into_bytes())));
+    // Four directories, and tables with two bytes for each cluster; beside them what is reserved, and the root directory.
+    let clusters = 4 + files.iter().map(|(_, bytes)| bytes.len().div_ceil(CLUSTER)).sum::<usize>();
+    let tables = 2 * ((clusters + 2) * 2).div_ceil(512) + 8;
+    let sectors = (clusters * CLUSTER / 512 + tables).next_multiple_of(SECTOR / 512);
+    ensure!(sectors <= MOST_SECTORS, "kernel and initramfs are too large for a CD with UEFI: {} MB", sectors / 2000);
     let mtool = |name: &str| -> Result<std::process::Command> {
-        let mut command = tools::command(name, epoch)?;
+        let mut command = tools::command(name, parts.epoch)?;
         command.args(["-i".as_ref(), image.as_os_str()]);
         Ok(command)
     };
-    let sectors = sectors.to_string();
-    tools::output(mtool("mformat")?.args(["-C", "-T", &sectors, "-h", "2", "-s", "32", "-N", "00000000", "::"]))?;
-    tools::output(mtool("mmd")?.args(["::EFI", "::EFI/BOOT"]))?;
-    tools::output(mtool("mcopy")?.arg("-m").arg(&loader).arg("::EFI/BOOT/BOOTX64.EFI"))?;
-    Ok(fs::metadata(image)?.len())
+    let format = |reserved: usize| -> Result<Vec<u8>> {
+        let (sectors, reserved, cluster) = (sectors.to_string(), reserved.to_string(), (CLUSTER / 512).to_string());
+        let mut command = mtool("mformat")?;
+        command.args(["-C", "-T", &sectors, "-h", "1", "-s", "4", "-c", &cluster, "-R", &reserved]);
+        tools::output(command.args(["-r", "4", "-N", "00000000", "::"]))?;
+        Ok(fs::read(image)?)
+    };
+    // Sectors of CDs are larger: the first cluster has to begin with one of those.
+    let begin = first_cluster(&format(1)?)?;
+    let missing = begin.next_multiple_of(SECTOR / 512) - begin;
+    if missing > 0 {
+        fs::remove_file(image)?;
+        let begin = first_cluster(&format(1 + missing)?)?;
+        ensure!(begin.is_multiple_of(SECTOR / 512), "mformat put the first cluster at sector {begin}");
+    }
+    tools::output(mtool("mmd")?.args(["::EFI", "::EFI/BOOT", "::loader", "::loader/entries"]))?;
+    for (name, bytes) in files {
+        let file = scratch.join("file");
+        fs::write(&file, bytes)?;
+        set_time(&file, parts.epoch)?;
+        tools::output(mtool("mcopy")?.arg("-m").arg(&file).arg(format!("::{name}")))?;
+    }
+    Ok(size)
+}
+
+/// The sector of 512 bytes with which the first cluster of a small FAT begins.
+fn first_cluster(image: &[u8]) -> Result<usize> {
+    let bytes = image.first_chunk::<24>().context("mformat made nothing")?;
+    let number = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let (reserved, tables, root_entries, table) = (number(14), usize::from(bytes[16]), number(17), number(22));
+    ensure!(table > 0, "mformat made no small FAT");
+    Ok(reserved + tables * table + (root_entries * 32).div_ceil(512))
 }
 
 fn set_times(directory: &Path, epoch: u64) -> Result<()> {

@@ -10,6 +10,7 @@
 //! | [`initramfs`] | the archive that the kernel unpacks |
 //! | [`menu`] | what is asked before the kernel starts |
 //! | [`image`] | files to boot from |
+//! | [`iso9660`] | where files lie in one of those |
 //! | [`disk`] | the same as disks of hypervisors |
 //! | [`ova`] | such a disk with the description of a machine |
 //! | [`unified`] | kernel, initramfs and command line as one program of UEFI |
@@ -25,6 +26,7 @@ mod build;
 mod disk;
 mod image;
 mod initramfs;
+mod iso9660;
 mod kernel;
 mod menu;
 mod modules;

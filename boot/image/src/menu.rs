@@ -44,31 +44,19 @@ pub(crate) fn isolinux(entries: &[Entry], seconds: u32) -> String {
     text
 }
 
-/// For GRUB, which boots where there is UEFI. `e` shows lines to edit.
-pub(crate) fn grub(entries: &[Entry], seconds: u32) -> String {
-    let mut text = format!(
-        "serial --unit=0 --speed=115200\nterminal_input console serial\nterminal_output console serial\nset default=0\nset timeout={seconds}\n"
-    );
-    for entry in entries {
-        text.push_str(&format!(
-            "menuentry '{}' {{\n  linux /boot/vmlinuz {}\n  initrd /boot/initrd\n}}\n",
-            entry.title,
-            quoted(&entry.line)
-        ));
-    }
-    text
-}
-
-/// Semicolons and the like mean something to GRUB.
-fn quoted(line: &str) -> String {
-    let word = |word: &str| {
-        if word.contains(|character: char| ";|&<>${}'\"\\".contains(character)) {
-            format!("'{}'", word.replace('\'', ""))
-        } else {
-            word.to_owned()
-        }
-    };
-    line.split(' ').map(word).collect::<Vec<_>>().join(" ")
+/// For systemd-boot, which boots where there is UEFI: names of files, and what is in them. `e` shows the line to edit.
+pub(crate) fn systemd_boot(entries: &[Entry], seconds: u32) -> Vec<(String, String)> {
+    let settings = format!("timeout {seconds}\ndefault 000.conf\neditor yes\nauto-entries no\nauto-firmware no\n");
+    let mut files = vec![("loader.conf".to_owned(), settings)];
+    files.extend(entries.iter().enumerate().map(|(number, entry)| {
+        // They are shown in the order of their keys.
+        let text = format!(
+            "title {}\nsort-key {number:03}\nlinux /vmlinuz\ninitrd /initrd\noptions {}\n",
+            entry.title, entry.line
+        );
+        (format!("entries/{number:03}.conf"), text)
+    }));
+    files
 }
 
 #[cfg(test)]
@@ -95,8 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn separators_of_grub_are_quoted() {
-        let text = grub(&entries("cvmfs_proxy=http://a:3128;DIRECT", &[]), 2);
-        assert!(text.contains("linux /boot/vmlinuz 'cvmfs_proxy=http://a:3128;DIRECT' quiet\n"), "{text}");
+    fn entries_for_uefi_keep_their_order_and_their_lines() {
+        let files = systemd_boot(&entries("cvmfs_proxy=http://a:3128;DIRECT", &[]), 7);
+        assert!(files[0].0 == "loader.conf" && files[0].1.contains("timeout 7\n"));
+        assert_eq!(files[1].0, "entries/000.conf");
+        assert!(files[1].1.contains("options cvmfs_proxy=http://a:3128;DIRECT quiet\n"), "{}", files[1].1);
+        assert!(files[2].1.contains("title Debug\nsort-key 001\n"), "{}", files[2].1);
     }
 }

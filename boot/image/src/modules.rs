@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// For every machine: file systems, and what they need without saying so.
-const ALWAYS: [&str; 14] = [
+const ALWAYS: [&str; 13] = [
     "crc32c_generic",
     "crc32c_intel",
     "fuse",
@@ -24,27 +24,17 @@ const ALWAYS: [&str; 14] = [
     "nls_iso8859_1",
     "loop",
     "autofs4",
-    "udf",
 ];
 
-/// For KVM and QEMU.
-const VIRTIO: [&str; 12] = [
-    "virtio_pci",
-    "virtio_net",
-    "virtio_blk",
-    "virtio_scsi",
-    "virtio_rng",
-    "virtio_balloon",
-    "sd_mod",
-    "sr_mod",
-    "ata_piix",
-    "ahci",
-    "nvme",
-    "qemu_fw_cfg",
-];
+/// For machines that have nothing but virtio.
+const VIRTIO: [&str; 8] =
+    ["virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "virtio_rng", "virtio_balloon", "sd_mod", "sr_mod"];
+
+/// What else KVM and QEMU show.
+const KVM: [&str; 4] = ["ata_piix", "ahci", "nvme", "qemu_fw_cfg"];
 
 /// For the others.
-const OTHERS: [&str; 37] = [
+const OTHERS: [&str; 38] = [
     // VMware and VirtualBox
     "vmw_pvscsi",
     "vmxnet3",
@@ -85,9 +75,10 @@ const OTHERS: [&str; 37] = [
     "xhci_pci",
     "ehci_pci",
     "usbhid",
-    // memory and images
+    // memory and images; CDs of Azure
     "zram",
     "squashfs",
+    "udf",
 ];
 
 /// Modules in the order in which they can be loaded.
@@ -104,6 +95,9 @@ pub(crate) struct Modules {
 /// Collects the modules that `drivers` and `more` name.
 pub(crate) fn collect(kernel: &Kernel, drivers: Drivers, more: &[String]) -> Result<Modules> {
     let mut wanted: Vec<&str> = VIRTIO.to_vec();
+    if drivers != Drivers::Virtio {
+        wanted.extend(KVM);
+    }
     if drivers == Drivers::All {
         wanted.extend(OTHERS);
     }

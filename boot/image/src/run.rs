@@ -79,7 +79,9 @@ fn machine(arguments: &Run, medium: Option<&Path>) -> Result<Vec<String>> {
         add(&["-drive", &format!("file={scratch},if=virtio,format={}", format_of(&scratch))]);
     }
     if let Some(medium) = medium {
-        add(&["-drive", &format!("file={},media=cdrom,format=raw,readonly=on", escaped(medium)?)]);
+        // A CD that every image has drivers for.
+        add(&["-drive", &format!("file={},if=none,id=medium,media=cdrom,format=raw,readonly=on", escaped(medium)?)]);
+        add(&["-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-cd,bus=scsi.0,drive=medium"]);
     }
     match arguments.network.as_deref() {
         Some("none") => add(&["-nic", "none"]),

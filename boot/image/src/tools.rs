@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Which Debian package a program comes from.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("apt-cache", "apt"),
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("e2fsck", "e2fsprogs"),
-    ("grub-mkimage", "grub-common"),
     ("mformat", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("objcopy", "binutils"),

@@ -206,3 +206,19 @@ fn what_is_broken_or_forged_ends_in_the_rescue_shell() {
     machine.expect(&format!("[ERR] step 'repository': {FQRN} cannot be mounted"));
     machine.expect("(initrd) ");
 }
+
+/// UEFI, from a CD: the second entry of the menu, with a word more.
+#[test]
+#[ignore = "one boot"]
+fn the_menu_of_uefi_shows_its_entries_and_lets_a_line_be_edited() {
+    let Some(site) = Site::new() else { return };
+    let (cd, _) = site.build("ucernvm.iso", &["--menu-tag", "v1", "--menu-seconds", "60"]);
+    let scratch = blank_disk(&site, "scratch.raw");
+    let mut machine = site.plan(&cd, &scratch).with(&["--uefi"]).start();
+    machine.expect("Welcome to uCernVM");
+    machine.expect("Snapshot v1");
+    machine.send("\x1b[Beown_word=1 ");
+    machine.expect("Kernel command line: initrd=\\initrd own_word=1 ");
+    machine.expect("cvmdebug");
+    machine.expect("* Welcome to micro-CernVM");
+}

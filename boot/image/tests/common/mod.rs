@@ -38,8 +38,7 @@ pub(crate) struct Site {
 impl Site {
     /// Publishes a Debian as tag `v1`; `None`, and it is said, where that cannot be done.
     pub(crate) fn new() -> Option<Site> {
-        for tool in
-            ["mmdebstrap", "qemu-system-x86_64", "qemu-img", "xorriso", "grub-mkimage", "mformat", "mke2fs", "cpio"]
+        for tool in ["mmdebstrap", "qemu-system-x86_64", "qemu-img", "xorriso", "objcopy", "mformat", "mke2fs", "cpio"]
         {
             require_tool(tool)?;
         }
@@ -107,7 +106,8 @@ impl Site {
 /// `ucernvm-init` for images; that in `CVMFS_TESTS_BOOT_PROGRAMS` if it is set.
 fn static_programs() -> PathBuf {
     if let Some(built) = std::env::var_os("CVMFS_TESTS_BOOT_PROGRAMS") {
-        return PathBuf::from(built);
+        // Cargo starts tests in the directory of their crate.
+        return workspace().join(built);
     }
     output(Command::new(workspace().join("ci/boot")).arg("quick"));
     workspace().join("target/boot")
