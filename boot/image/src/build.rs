@@ -189,7 +189,7 @@ fn write(arguments: &Build, parts: &Parts<'_>, scratch: &Path) -> Result<(Loader
 /// For who boots with a loader of his own, or with none; and a pack as well.
 fn write_kernel(parts: &Parts<'_>, release: &str, directory: &Path) -> Result<u64> {
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    let kernel = fs::read(parts.kernel).with_context(|| parts.kernel.display().to_string())?;
+    let kernel = parts.kernel_bytes()?;
     fs::write(directory.join("vmlinuz"), &kernel)?;
     fs::write(directory.join("initrd"), parts.initramfs)?;
     let line = parts.entries.first().map(|Entry { line, .. }| line.as_str()).unwrap_or_default();

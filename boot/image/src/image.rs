@@ -1,24 +1,19 @@
 //! Files to boot from. One image serves CDs, disks and USB sticks, with a BIOS and with UEFI; the kernel is in it once.
 
+use crate::esp;
 use crate::iso9660::{self, Extent, SECTOR};
 use crate::menu::{self, Entry};
 use crate::tools;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::Path;
 
 /// Label of the image; init knows it by that.
 const LABEL: &str = "UCERNVM";
-/// The loader for UEFI.
-const SYSTEMD_BOOT: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
-/// The file system in which UEFI looks for it.
+/// The file system in which UEFI looks for a loader.
 const ESP: &str = "efi.img";
 /// What that file system and the one of CDs have in common: kernel and initramfs.
-const SHARED: [&str; 2] = ["vmlinuz", "initrd"];
-/// Bytes of its clusters.
-const CLUSTER: usize = 4096;
-/// Most sectors of 512 bytes that the catalog of a CD can give to one loader.
-const MOST_SECTORS: usize = 0xffff;
+pub(crate) const SHARED: [&str; 2] = ["vmlinuz", "initrd"];
 
 /// What an image is made of.
 pub(crate) struct Parts<'a> {
@@ -32,6 +27,13 @@ pub(crate) struct Parts<'a> {
     pub(crate) seconds: u32,
     /// The time of all files.
     pub(crate) epoch: u64,
+}
+
+impl Parts<'_> {
+    /// What is in the kernel's file.
+    pub(crate) fn kernel_bytes(&self) -> Result<Vec<u8>> {
+        fs::read(self.kernel).with_context(|| self.kernel.display().to_string())
+    }
 }
 
 /// Sizes of what the boot loaders take, in bytes.
@@ -56,7 +58,7 @@ pub(crate) fn write_hybrid(parts: &Parts<'_>, scratch: &Path, output: &Path) -> 
     fs::write(tree.join("isolinux/isolinux.cfg"), menu::isolinux(parts.entries, parts.seconds))?;
     fs::write(tree.join(".ucernvm_boot_loader"), "")?;
     let bios = write_isolinux(&tree.join("isolinux"))?;
-    let uefi = write_esp(&tree.join(ESP), parts, scratch)?;
+    let uefi = esp::write(&tree.join(ESP), parts, scratch)?;
     set_times(&tree, parts.epoch)?;
     let begin = tools::file("/usr/lib/ISOLINUX/isohdpfx.bin", "isolinux")?;
     let mut command = tools::command("xorriso", parts.epoch)?;
@@ -71,15 +73,11 @@ pub(crate) fn write_hybrid(parts: &Parts<'_>, scratch: &Path, output: &Path) -> 
     command.args(["-e", ESP, "-no-emul-boot", "-isohybrid-gpt-basdat", "-o"]).arg(output).arg(&tree);
     tools::output(&mut command)?;
     let mut image = fs::read(output)?;
-    for (name, content) in SHARED.iter().zip([&*kernel(parts)?, parts.initramfs]) {
+    for (name, content) in SHARED.iter().zip([&*parts.kernel_bytes()?, parts.initramfs]) {
         share(&mut image, &format!("boot/{name}"), content)?;
     }
     fs::write(output, image)?;
     Ok(Loaders { bios, uefi })
-}
-
-fn kernel(parts: &Parts<'_>) -> Result<Vec<u8>> {
-    fs::read(parts.kernel).with_context(|| parts.kernel.display().to_string())
 }
 
 /// Lets the file `path` of the image be the one with the same content inside of the file system for UEFI.
@@ -106,71 +104,6 @@ fn write_isolinux(directory: &Path) -> Result<u64> {
     Ok(size)
 }
 
-/// The file system that UEFI looks for: FAT, with the loader, its menu, the kernel and the initramfs. The size of the loader.
-fn write_esp(image: &Path, parts: &Parts<'_>, scratch: &Path) -> Result<u64> {
-    let loader = scratch.join("BOOTX64.EFI");
-    // Names for debuggers are an eighth of it. Unless its date is kept, that of today is written into it.
-    let mut strip = tools::command("objcopy", parts.epoch)?;
-    tools::output(
-        strip
-            .args(["--preserve-dates", "--strip-all"])
-            .arg(tools::file(SYSTEMD_BOOT, "systemd-boot-efi")?)
-            .arg(&loader),
-    )?;
-    let loader = fs::read(loader)?;
-    let size = loader.len() as u64;
-    let [vmlinuz, initrd] = SHARED.map(str::to_owned);
-    let mut files = vec![
-        ("EFI/BOOT/BOOTX64.EFI".to_owned(), loader),
-        (vmlinuz, kernel(parts)?),
-        (initrd, parts.initramfs.to_vec()),
-    ];
-    let menu = menu::systemd_boot(parts.entries, parts.seconds);
-    files.extend(menu.into_iter().map(|(name, text)| (format!("loader/{name}"), text.into_bytes())));
-    // Four directories, and tables with two bytes for each cluster; beside them what is reserved, and the root directory.
-    let clusters = 4 + files.iter().map(|(_, bytes)| bytes.len().div_ceil(CLUSTER)).sum::<usize>();
-    let tables = 2 * ((clusters + 2) * 2).div_ceil(512) + 8;
-    let sectors = (clusters * CLUSTER / 512 + tables).next_multiple_of(SECTOR / 512);
-    ensure!(sectors <= MOST_SECTORS, "kernel and initramfs are too large for a CD with UEFI: {} MB", sectors / 2000);
-    let mtool = |name: &str| -> Result<std::process::Command> {
-        let mut command = tools::command(name, parts.epoch)?;
-        command.args(["-i".as_ref(), image.as_os_str()]);
-        Ok(command)
-    };
-    let format = |reserved: usize| -> Result<Vec<u8>> {
-        let (sectors, reserved, cluster) = (sectors.to_string(), reserved.to_string(), (CLUSTER / 512).to_string());
-        let mut command = mtool("mformat")?;
-        command.args(["-C", "-T", &sectors, "-h", "1", "-s", "4", "-c", &cluster, "-R", &reserved]);
-        tools::output(command.args(["-r", "4", "-N", "00000000", "::"]))?;
-        Ok(fs::read(image)?)
-    };
-    // Sectors of CDs are larger: the first cluster has to begin with one of those.
-    let begin = first_cluster(&format(1)?)?;
-    let missing = begin.next_multiple_of(SECTOR / 512) - begin;
-    if missing > 0 {
-        fs::remove_file(image)?;
-        let begin = first_cluster(&format(1 + missing)?)?;
-        ensure!(begin.is_multiple_of(SECTOR / 512), "mformat put the first cluster at sector {begin}");
-    }
-    tools::output(mtool("mmd")?.args(["::EFI", "::EFI/BOOT", "::loader", "::loader/entries"]))?;
-    for (name, bytes) in files {
-        let file = scratch.join("file");
-        fs::write(&file, bytes)?;
-        set_time(&file, parts.epoch)?;
-        tools::output(mtool("mcopy")?.arg("-m").arg(&file).arg(format!("::{name}")))?;
-    }
-    Ok(size)
-}
-
-/// The sector of 512 bytes with which the first cluster of a small FAT begins.
-fn first_cluster(image: &[u8]) -> Result<usize> {
-    let bytes = image.first_chunk::<24>().context("mformat made nothing")?;
-    let number = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
-    let (reserved, tables, root_entries, table) = (number(14), usize::from(bytes[16]), number(17), number(22));
-    ensure!(table > 0, "mformat made no small FAT");
-    Ok(reserved + tables * table + (root_entries * 32).div_ceil(512))
-}
-
 fn set_times(directory: &Path, epoch: u64) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -183,7 +116,8 @@ fn set_times(directory: &Path, epoch: u64) -> Result<()> {
     set_time(directory, epoch)
 }
 
-fn set_time(path: &Path, epoch: u64) -> Result<()> {
+/// Gives a file or directory the time `epoch`.
+pub(crate) fn set_time(path: &Path, epoch: u64) -> Result<()> {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(epoch);
     let file = fs::File::open(path).with_context(|| path.display().to_string())?;
     file.set_times(fs::FileTimes::new().set_accessed(time).set_modified(time))

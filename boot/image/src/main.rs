@@ -10,6 +10,7 @@
 //! | [`initramfs`] | the archive that the kernel unpacks |
 //! | [`menu`] | what is asked before the kernel starts |
 //! | [`image`] | files to boot from |
+//! | [`esp`] | the part of those that is for UEFI |
 //! | [`iso9660`] | where files lie in one of those |
 //! | [`disk`] | the same as disks of hypervisors |
 //! | [`ova`] | such a disk with the description of a machine |
@@ -24,6 +25,7 @@
 mod arguments;
 mod build;
 mod disk;
+mod esp;
 mod image;
 mod initramfs;
 mod iso9660;

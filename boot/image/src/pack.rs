@@ -1,8 +1,7 @@
 //! A loader for machines that boot another image already: kernel and initramfs, with words that say what they are.
 
 use crate::image::Parts;
-use anyhow::{Context as _, Result, bail};
-use std::fs;
+use anyhow::{Result, bail};
 use ucernvm_update::contract::OURS;
 use ucernvm_update::loader::{Loader, Part, is_version};
 use ucernvm_update::pack::archived;
@@ -18,7 +17,7 @@ pub(crate) fn describe(release: &str, kernel: &[u8], initramfs: &[u8]) -> Result
 /// One file with all of it.
 pub(crate) fn write(release: &str, parts: &Parts<'_>) -> Result<Vec<u8>> {
     let time = u32::try_from(parts.epoch).unwrap_or(u32::MAX);
-    let kernel = fs::read(parts.kernel).with_context(|| parts.kernel.display().to_string())?;
+    let kernel = parts.kernel_bytes()?;
     let loader = describe(release, &kernel, parts.initramfs)?;
     Ok(archived(&loader, &kernel, parts.initramfs, time)?)
 }
@@ -26,6 +25,7 @@ pub(crate) fn write(release: &str, parts: &Parts<'_>) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use ucernvm_update::pack::Pack;
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) fn write(parts: &Parts<'_>, scratch: &Path, output: &Path) -> Result<
         ("cmdline", line.as_bytes().to_vec()),
         ("initrd", parts.initramfs.to_vec()),
         // The last one: the stub needs room behind it to unpack it in place.
-        ("linux", fs::read(parts.kernel).with_context(|| parts.kernel.display().to_string())?),
+        ("linux", parts.kernel_bytes()?),
     ];
     let mut place = end(&bytes)?;
     let mut command = tools::command("objcopy", parts.epoch)?;
