@@ -48,7 +48,13 @@ pub const WORDS: [Word; 33] = [
         Yes("separated by commas, semicolons or spaces. In user data it turns the CDN and URLs of the image off"),
     ),
     both("cvmfs_cdn", "cvmfs_cdn", Yes("also `NONE`")),
-    both("cvmfs_url", "cvmfs_url", Yes("complete URLs; the original knows it on the command line only")),
+    both(
+        "cvmfs_url",
+        "cvmfs_url",
+        Yes(
+            "complete URLs, `https` for images whose program was built with `FEATURES=tls ci/boot`; the original knows it on the command line only",
+        ),
+    ),
     both("cvmfs_repos", "cvmfs_branch", Yes("")),
     both(
         "cvmfs_proxy",
