@@ -4,6 +4,7 @@ use crate::disks::plan::{Plan, UNFINISHED};
 use crate::disks::{self, probe::SCRATCH_LABEL};
 use crate::run::{self, Outcome};
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
@@ -111,18 +112,31 @@ fn finish(device: &Path, sector: u64) -> Result<()> {
     Ok(())
 }
 
-/// Checks the file system as far as can be done without a question.
-pub(crate) fn check(partition: &str) -> Result<()> {
+/// Checks the file system as far as can be done without a question; one that calls itself clean only with `-f`.
+fn check(partition: &str, how: &[&str]) -> Result<()> {
     let device = disks::device(partition);
-    let arguments = [Path::new("-p"), device.as_path()];
+    let arguments = ["-p"].iter().chain(how).map(Path::new).chain([device.as_path()]);
     let outcome: Outcome = run::tool("e2fsck", arguments)?;
     // 1 and 2: errors were corrected.
     ensure!(matches!(outcome.status, 0..=2), "/dev/{partition} needs a repair by hand: {}", outcome.output.trim());
     Ok(())
 }
 
-/// Mounts the scratch that was decided on.
-pub(crate) fn mount_at(plan: &Plan, directory: &Path) -> Result<()> {
+/// Mounts the scratch that was decided on. One that was there before is checked.
+pub(crate) fn mount_checked(plan: &Plan, directory: &Path) -> Result<()> {
+    let Plan::Use(name) = plan else { return mount_at(plan, directory) };
+    check(name, &[])?;
+    match mount_at(plan, directory) {
+        // It calls itself clean, so nobody has looked at it.
+        Err(error) if error.downcast_ref() == Some(&Errno::UCLEAN) => {
+            check(name, &["-f"])?;
+            mount_at(plan, directory)
+        }
+        outcome => outcome,
+    }
+}
+
+fn mount_at(plan: &Plan, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)?;
     match plan {
         Plan::Memory => mount("tmpfs", directory, "tmpfs", MountFlags::empty(), Some(c"mode=755,size=75%"))?,

@@ -300,10 +300,7 @@ fn open_scratch(boot: &mut Boot) -> Result<()> {
 
 fn mount_scratch(boot: &mut Boot, plan: Plan) -> Result<()> {
     boot.checked("Mounting root filesystem", || {
-        if let Plan::Use(name) = &plan {
-            scratch::check(name)?;
-        }
-        scratch::mount_at(&plan, Path::new(SCRATCH))?;
+        scratch::mount_checked(&plan, Path::new(SCRATCH))?;
         scratch::furnish(Path::new(SCRATCH), plan != Plan::Memory)
     })?;
     agree_on_scratch(Path::new(SCRATCH))?;
