@@ -18,8 +18,10 @@
 //! | [`ovf`] | the environment document of vSphere and others |
 //! | [`media`] | sources of user data on disks and CDs |
 //! | [`metadata`] | sources of user data behind HTTP addresses |
+//! | [`about`] | what all of them tell besides: keys and names |
 //! | [`interface`] | addresses of a network card that are not asked of DHCP |
 
+pub mod about;
 pub mod amiconfig;
 pub mod cluster;
 pub mod command_line;
@@ -37,6 +39,7 @@ pub mod unwrap;
 pub mod words;
 pub mod wrap;
 
+pub use about::About;
 pub use command_line::CommandLine;
 pub use interface::Interface;
 pub use section::Section;
@@ -73,17 +76,6 @@ impl UserData {
         let both = [unwrap::parts(&self.bytes).0, unwrap::parts(more).0].concat();
         UserData { bytes: wrap::multipart(&both), ..self }
     }
-}
-
-/// What a source tells besides user data.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct About {
-    /// The name of this machine's incarnation.
-    pub instance: Option<String>,
-    /// The host name.
-    pub hostname: Option<String>,
-    /// Public SSH keys, one in each element.
-    pub keys: Vec<String>,
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn no_cloud(medium: &dyn Medium) -> Option<UserData> {
     if !medium.label().eq_ignore_ascii_case("cidata") {
         return None;
     }
-    let about = medium.read("meta-data", LARGEST_USER_DATA).map(|text| yaml_about(&text)).unwrap_or_default();
+    let about = medium.read("meta-data", LARGEST_USER_DATA).map(|text| About::from_no_cloud(&text)).unwrap_or_default();
     Some(UserData { source: "NoCloud", bytes: medium.read("user-data", LARGEST_USER_DATA).unwrap_or_default(), about })
 }
 
@@ -55,7 +55,7 @@ fn config_drive(medium: &dyn Medium) -> Option<UserData> {
     (labelled || described.is_some() || bytes.is_some()).then(|| UserData {
         source: "ConfigDrive",
         bytes: bytes.unwrap_or_default(),
-        about: About::default(),
+        about: described.map(|text| About::from_open_stack(&text)).unwrap_or_default(),
     })
 }
 
@@ -82,16 +82,6 @@ fn ovf_environment(medium: &dyn Medium) -> Option<UserData> {
 fn vsphere(medium: &dyn Medium) -> Option<UserData> {
     let bytes = medium.read("user-data.txt", LARGEST_USER_DATA)?;
     Some(UserData { source: "vSphere", bytes, about: About::default() })
-}
-
-/// Two keys of NoCloud's `meta-data`, which is YAML of one level as a rule.
-pub(crate) fn yaml_about(text: &[u8]) -> About {
-    let text = String::from_utf8_lossy(text);
-    let value = |wanted: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(wanted)?.strip_prefix(':'));
-        line.map(|value| value.trim().trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
-    };
-    About { instance: value("instance-id"), hostname: value("local-hostname"), keys: Vec::new() }
 }
 
 #[cfg(test)]
@@ -133,9 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_the_machine_is_in_the_meta_data() {
-        let data =
-            user_data(&Made("cidata", &[("meta-data", "instance-id: i-1\nlocal-hostname: \"vm\"\n")])).expect("data");
-        assert_eq!((data.about.instance.as_deref(), data.about.hostname.as_deref()), (Some("i-1"), Some("vm")));
+    fn names_and_keys_are_in_files_of_their_own() {
+        let about = |medium: &Made| user_data(medium).expect("a source").about;
+        let no_cloud = about(&Made("cidata", &[("meta-data", "instance-id: i-1\n")]));
+        assert_eq!(no_cloud.instance.as_deref(), Some("i-1"));
+        const JSON: &str = r#"{"hostname":"vm","public_keys":{"mine":"ssh-rsa A"}}"#;
+        let drive = about(&Made("config-2", &[("openstack/latest/meta_data.json", JSON)]));
+        assert_eq!((drive.hostname.as_deref(), drive.keys), (Some("vm"), vec!["ssh-rsa A".to_owned()]));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The sources are a table, and [`ask`] goes through it with whatever can make a request; so all of it is tested without a network.
 
-use crate::media::yaml_about;
+use crate::about::keys_in;
 use crate::{About, LARGEST_USER_DATA, UserData};
 use std::net::Ipv4Addr;
 
@@ -40,8 +40,11 @@ struct Service {
     /// Something that exists where this service does, even without user data.
     proof: &'static [&'static str],
     base64: bool,
-    keys: Option<&'static str>,
+    about: fn(&mut Get<'_>) -> About,
 }
+
+/// The body of a page of one service, if there is one.
+type Get<'a> = dyn FnMut(&str) -> Option<Vec<u8>> + 'a;
 
 enum Host {
     Link,
@@ -57,7 +60,7 @@ const SERVICES: [Service; 5] = [
         user_data: &["/computeMetadata/v1/instance/attributes/user-data"],
         proof: &["/computeMetadata/v1/instance/id"],
         base64: false,
-        keys: None,
+        about: about_gce,
     },
     Service {
         name: "Azure",
@@ -67,7 +70,7 @@ const SERVICES: [Service; 5] = [
         user_data: &["/metadata/instance/compute/userData?api-version=2021-01-01&format=text"],
         proof: &["/metadata/instance/compute/vmId?api-version=2021-01-01&format=text"],
         base64: true,
-        keys: None,
+        about: about_azure,
     },
     Service {
         name: "OpenStack",
@@ -77,7 +80,7 @@ const SERVICES: [Service; 5] = [
         user_data: &["/openstack/2013-10-17/user_data"],
         proof: &["/openstack/2013-10-17/meta_data.json"],
         base64: false,
-        keys: Some("/latest/meta-data/public-keys/0/openssh-key"),
+        about: about_open_stack,
     },
     Service {
         name: "EC2",
@@ -87,7 +90,7 @@ const SERVICES: [Service; 5] = [
         user_data: &["/2016-04-19/user-data", "/latest/user-data"],
         proof: &["/2016-04-19/meta-data/ami-id", "/latest/meta-data/ami-id"],
         base64: false,
-        keys: Some("/latest/meta-data/public-keys/0/openssh-key"),
+        about: about_ec2,
     },
     Service {
         name: "CloudStack",
@@ -97,7 +100,7 @@ const SERVICES: [Service; 5] = [
         user_data: &["/latest/user-data"],
         proof: &["/latest/meta-data/instance-id"],
         base64: false,
-        keys: Some("/latest/meta-data/public-keys"),
+        about: about_cloud_stack,
     },
 ];
 
@@ -138,13 +141,32 @@ pub fn ask_no_cloud(told: &str, request: &mut dyn FnMut(&Request) -> Answer) -> 
         Answer::Found(body) if body.len() <= LARGEST_USER_DATA => Some(body),
         _ => None,
     };
-    let described = yaml_about(&get("meta-data")?);
+    let described = About::from_no_cloud(&get("meta-data")?);
     let about = About {
         instance: described.instance.or_else(|| field(["i", "instance-id"])),
         hostname: described.hostname.or_else(|| field(["h", "local-hostname"])),
-        keys: described.keys,
+        ..described
     };
     Some(UserData { source: "NoCloud", bytes: get("user-data").unwrap_or_default(), about })
+}
+
+/// Adds what the service of a cloud tells to what the same cloud's medium said, if that said nothing of keys.
+pub fn complete(told: UserData, request: &mut dyn FnMut(&Request) -> Answer) -> UserData {
+    let service = SERVICES.iter().find(|service| service.name == told.source && told.about.keys.is_empty());
+    let more = service.and_then(|service| match service.ask(service.hosts(None).first()?, request) {
+        Outcome::Data(more) => Some(more),
+        Outcome::Absent | Outcome::Silence => None,
+    });
+    let Some(more) = more else { return told };
+    UserData {
+        source: told.source,
+        bytes: if told.bytes.is_empty() { more.bytes } else { told.bytes },
+        about: About {
+            instance: told.about.instance.or(more.about.instance),
+            hostname: told.about.hostname.or(more.about.hostname),
+            ..more.about
+        },
+    }
 }
 
 enum Outcome {
@@ -188,8 +210,10 @@ impl Service {
                 Answer::Found(body) => {
                     let found = self.user_data.contains(path) && body.len() <= LARGEST_USER_DATA;
                     let bytes = if found { self.decoded(body) } else { Vec::new() };
-                    let keys = self.keys.map(&mut get).and_then(keys_in).unwrap_or_default();
-                    let about = About { instance: None, hostname: None, keys };
+                    let about = (self.about)(&mut |path| match get(path) {
+                        Answer::Found(body) => Some(body),
+                        Answer::Refused | Answer::Silence => None,
+                    });
                     return Outcome::Data(UserData { source: self.name, bytes, about });
                 }
             }
@@ -213,16 +237,74 @@ fn token_request(host: &str) -> Request {
     }
 }
 
-fn keys_in(answer: Answer) -> Option<Vec<String>> {
-    let Answer::Found(body) = answer else { return None };
-    let text = String::from_utf8(body).ok()?;
-    Some(
-        text.lines()
-            .map(str::trim)
-            .filter(|line| line.starts_with("ssh-") || line.starts_with("ecdsa-"))
-            .map(str::to_owned)
-            .collect(),
-    )
+/// The most keys that are asked for one by one.
+const MOST_KEYS: usize = 16;
+
+fn about_ec2(get: &mut Get<'_>) -> About {
+    // `0=NAME` in each line.
+    let list = text(get("/latest/meta-data/public-keys/")).unwrap_or_default();
+    let numbers = list.lines().filter_map(|line| Some(line.split_once('=')?.0));
+    let mut numbers: Vec<&str> = numbers.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit())).collect();
+    if numbers.is_empty() {
+        numbers.push("0");
+    }
+    numbers.truncate(MOST_KEYS);
+    let mut key = |number: &str| text(get(&format!("/latest/meta-data/public-keys/{number}/openssh-key")));
+    let keys = numbers.into_iter().filter_map(|number| Some(keys_in(&key(number)?))).flatten().collect();
+    About { keys, ..names(get) }
+}
+
+fn about_cloud_stack(get: &mut Get<'_>) -> About {
+    let keys = text(get("/latest/meta-data/public-keys")).map(|text| keys_in(&text)).unwrap_or_default();
+    About { keys, ..names(get) }
+}
+
+/// Names as EC2 has them.
+fn names(get: &mut Get<'_>) -> About {
+    let mut name = |of: &str| one_line(get(&format!("/latest/meta-data/{of}")));
+    About { instance: name("instance-id"), hostname: name("local-hostname"), ..About::default() }
+}
+
+fn about_open_stack(get: &mut Get<'_>) -> About {
+    get("/openstack/2013-10-17/meta_data.json").map(|body| About::from_open_stack(&body)).unwrap_or_default()
+}
+
+fn about_azure(get: &mut Get<'_>) -> About {
+    let body = get("/metadata/instance/compute?api-version=2021-01-01&format=json");
+    body.map(|body| About::from_azure(&body)).unwrap_or_default()
+}
+
+/// Whoever may log in somewhere in a project is an administrator there; here all of them are one user. Keys that expire are left out,
+/// for nobody would take them away.
+fn about_gce(get: &mut Get<'_>) -> About {
+    let mut value = |of: &str| text(get(&format!("/computeMetadata/v1/{of}")));
+    let is_blocked = value("instance/attributes/block-project-ssh-keys")
+        .is_some_and(|word| word.trim().eq_ignore_ascii_case("true"));
+    let mut lines = value("instance/attributes/ssh-keys").unwrap_or_default();
+    if !is_blocked {
+        lines.push('\n');
+        lines.push_str(&value("project/attributes/ssh-keys").unwrap_or_default());
+    }
+    // `USER:KEY` in each line.
+    let keys =
+        lines.lines().filter(|line| !line.contains(" google-ssh ")).filter_map(|line| Some(line.split_once(':')?.1));
+    About {
+        instance: one_line(get("/computeMetadata/v1/instance/id")),
+        hostname: one_line(get("/computeMetadata/v1/instance/hostname")),
+        keys: keys.flat_map(keys_in).collect(),
+        document: None,
+    }
+}
+
+fn text(body: Option<Vec<u8>>) -> Option<String> {
+    String::from_utf8(body?).ok()
+}
+
+/// What is said in one line; a page that says more is something else.
+fn one_line(body: Option<Vec<u8>>) -> Option<String> {
+    let text = text(body)?;
+    let line = text.trim();
+    (!line.is_empty() && line.lines().count() == 1).then(|| line.to_owned())
 }
 
 #[cfg(test)]

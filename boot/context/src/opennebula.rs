@@ -30,7 +30,7 @@ impl Context {
         let bytes = STANDARD.decode(&stripped).unwrap_or_else(|_| packed.as_bytes().to_vec());
         let keys = self.value("SSH_PUBLIC_KEY").into_iter().flat_map(str::lines).map(str::to_owned).collect();
         let hostname = self.value("SET_HOSTNAME").or_else(|| self.value("HOSTNAME")).map(str::to_owned);
-        UserData { source: "OpenNebula", bytes, about: About { instance: None, hostname, keys } }
+        UserData { source: "OpenNebula", bytes, about: About { hostname, keys, ..About::default() } }
     }
 
     /// The network cards that are to get fixed addresses.

@@ -30,6 +30,7 @@ pub fn user_data(text: &str) -> Option<UserData> {
             .into_iter()
             .flat_map(|keys| keys.lines().map(str::to_owned).collect::<Vec<_>>())
             .collect(),
+        document: None,
     };
     let bytes = STANDARD.decode(&stripped).unwrap_or_else(|_| packed.into_bytes());
     Some(UserData { source: "OVF", bytes, about })

@@ -130,7 +130,8 @@ pub(crate) fn fetch(
 ) -> Option<UserData> {
     let told = || metadata::ask_no_cloud(told?, &mut ask);
     let nearby = || network.then(|| told().or_else(|| metadata::ask(dhcp_server, &mut ask))).flatten();
-    on_media(disks, |medium| media::user_data(medium)).or_else(nearby)
+    let complete = |data| if network { metadata::complete(data, &mut ask) } else { data };
+    on_media(disks, |medium| media::user_data(medium)).map(complete).or_else(nearby)
 }
 
 /// What the serial number of the machine says about user data: whoever starts it can choose that.
@@ -278,9 +279,23 @@ fn meta_data(about: &About) -> String {
         }
         made + "\""
     };
-    let mut text = format!("instance-id: {}\n", quoted(about.instance.as_deref().unwrap_or("ucernvm")));
-    if let Some(name) = &about.hostname {
-        text.push_str(&format!("local-hostname: {}\n", quoted(name)));
+    let mut text = about.document.clone().unwrap_or_default();
+    // What is no YAML of lines has all that it needs.
+    if text.trim_start().starts_with('{') {
+        return text;
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let names = [
+        ("instance-id", Some(about.instance.as_deref().unwrap_or("ucernvm"))),
+        ("local-hostname", about.hostname.as_deref()),
+    ];
+    for (key, value) in names {
+        let is_told = text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+        if let Some(value) = value.filter(|_| !is_told) {
+            text.push_str(&format!("{key}: {}\n", quoted(value)));
+        }
     }
     if !about.keys.is_empty() {
         text.push_str("public-keys:\n");
@@ -294,7 +309,8 @@ mod tests {
     use super::*;
 
     fn data(bytes: &[u8]) -> UserData {
-        let about = About { instance: None, hostname: Some("a\"\nb".to_owned()), keys: vec!["ssh-rsa A".to_owned()] };
+        let about =
+            About { hostname: Some("a\"\nb".to_owned()), keys: vec!["ssh-rsa A".to_owned()], ..About::default() };
         UserData { source: "NoCloud", bytes: bytes.to_vec(), about }
     }
 
@@ -365,5 +381,14 @@ mod tests {
     fn the_description_is_yaml_whatever_is_in_it() {
         let text = meta_data(&data(b"").about);
         assert_eq!(text, "instance-id: \"ucernvm\"\nlocal-hostname: \"a\\\" b\"\npublic-keys:\n  - \"ssh-rsa A\"\n");
+    }
+
+    #[test]
+    fn what_no_cloud_says_is_handed_on_as_it_is() {
+        let of = |text: &str| meta_data(&About::from_no_cloud(text.as_bytes()));
+        let whole = "instance-id: i-1\nlocal-hostname: vm\npublic-keys:\n  mine: ssh-rsa A\n";
+        assert_eq!(of(whole), whole);
+        assert_eq!(of("public-keys: [ssh-rsa A]"), "public-keys: [ssh-rsa A]\ninstance-id: \"ucernvm\"\n");
+        assert_eq!(of("{\"instance-id\": \"i-1\"}"), "{\"instance-id\": \"i-1\"}");
     }
 }

@@ -53,12 +53,109 @@ fn a_service_without_user_data_is_still_a_source() {
     assert_eq!(found(service(&[("/latest/meta-data/ami-id", "ami-1")], None)), Some(("EC2", String::new())));
 }
 
+fn about(pages: &[(&str, &str)], header: Option<(&str, &str)>) -> About {
+    ask(None, &mut service(pages, header)).expect("a source").about
+}
+
 #[test]
 fn keys_are_taken_if_they_are_keys() {
-    let pages =
-        [("/latest/user-data", ""), ("/latest/meta-data/public-keys/0/openssh-key", "ssh-ed25519 AAAA x\n<html>\n")];
-    let data = ask(None, &mut service(&pages, None)).expect("a source");
-    assert_eq!(data.about.keys, ["ssh-ed25519 AAAA x"]);
+    let first = ("/latest/meta-data/public-keys/0/openssh-key", "ssh-ed25519 AAAA x\n<html>\n");
+    let data = ("/latest/user-data", "");
+    assert_eq!(about(&[data, first], None).keys, ["ssh-ed25519 AAAA x"]);
+    let list = ("/latest/meta-data/public-keys/", "0=mine\n../7=no\n1=other");
+    let second = ("/latest/meta-data/public-keys/1/openssh-key", "ssh-rsa B");
+    assert_eq!(about(&[data, list, first, second], None).keys, ["ssh-ed25519 AAAA x", "ssh-rsa B"]);
+}
+
+#[test]
+fn each_service_tells_keys_and_names() {
+    let expected = |about: About, key: &str| {
+        assert_eq!((about.instance.as_deref(), about.hostname.as_deref()), (Some("i-1"), Some("vm")), "{key}");
+        assert_eq!(about.keys, [key]);
+    };
+    let ec2 = [
+        ("/latest/user-data", "u"),
+        ("/latest/meta-data/instance-id", "i-1\n"),
+        ("/latest/meta-data/local-hostname", "vm"),
+        ("/latest/meta-data/public-keys/0/openssh-key", "ssh-rsa EC2"),
+    ];
+    expected(about(&ec2, None), "ssh-rsa EC2");
+    let described = r#"{"uuid":"i-1","hostname":"vm","public_keys":{"mine":"ssh-rsa OpenStack"}}"#;
+    let open_stack = [("/openstack/2013-10-17/meta_data.json", described)];
+    expected(about(&open_stack, None), "ssh-rsa OpenStack");
+    let azure = [
+        ("/metadata/instance/compute/vmId?api-version=2021-01-01&format=text", "i-1"),
+        (
+            "/metadata/instance/compute?api-version=2021-01-01&format=json",
+            r#"{"vmId":"i-1","name":"vm","publicKeys":[{"keyData":"ssh-rsa Azure","path":"/home/me/.ssh/authorized_keys"}]}"#,
+        ),
+    ];
+    expected(about(&azure, Some(("Metadata", "true"))), "ssh-rsa Azure");
+    let gce = [
+        ("/computeMetadata/v1/instance/id", "i-1"),
+        ("/computeMetadata/v1/instance/hostname", "vm"),
+        ("/computeMetadata/v1/instance/attributes/ssh-keys", "me:ssh-rsa GCE\n"),
+    ];
+    expected(about(&gce, Some(("Metadata-Flavor", "Google"))), "ssh-rsa GCE");
+    let dhcp_server = Ipv4Addr::new(10, 0, 0, 1);
+    let cloud_stack = |request: &Request| match request.path.as_str() {
+        _ if request.host != "10.0.0.1" => Answer::Silence,
+        "/latest/user-data" => Answer::Found(b"u".to_vec()),
+        "/latest/meta-data/instance-id" => Answer::Found(b"i-1".to_vec()),
+        "/latest/meta-data/local-hostname" => Answer::Found(b"vm".to_vec()),
+        "/latest/meta-data/public-keys" => Answer::Found(b"ssh-rsa CloudStack".to_vec()),
+        _ => Answer::Refused,
+    };
+    let mut request = cloud_stack;
+    expected(ask(Some(dhcp_server), &mut request).expect("a source").about, "ssh-rsa CloudStack");
+}
+
+#[test]
+fn keys_of_a_project_count_unless_they_are_blocked_or_expire() {
+    let header = Some(("Metadata-Flavor", "Google"));
+    let of = |blocked: &str| {
+        let pages = [
+            ("/computeMetadata/v1/instance/id", "1"),
+            ("/computeMetadata/v1/instance/attributes/block-project-ssh-keys", blocked),
+            ("/computeMetadata/v1/instance/attributes/ssh-keys", "a:ssh-rsa A a@b"),
+            (
+                "/computeMetadata/v1/project/attributes/ssh-keys",
+                "b:ssh-rsa B\nc:ssh-rsa C google-ssh {\"userName\":\"c\",\"expireOn\":\"2018-12-04T20:12:00+0000\"}\n",
+            ),
+        ];
+        about(&pages, header).keys
+    };
+    assert_eq!(of("FALSE"), ["ssh-rsa A a@b", "ssh-rsa B"]);
+    assert_eq!(of("TRUE"), ["ssh-rsa A a@b"]);
+}
+
+#[test]
+fn a_service_says_what_the_medium_of_its_cloud_does_not() {
+    let pages = [
+        ("/metadata/instance/compute/userData?api-version=2021-01-01&format=text", "dQ=="),
+        (
+            "/metadata/instance/compute?api-version=2021-01-01&format=json",
+            r#"{"vmId":"i-1","name":"n","publicKeys":[{"keyData":"ssh-rsa A"}]}"#,
+        ),
+    ];
+    let told = |source: &'static str, keys: &[&str]| UserData {
+        source,
+        bytes: b"of the medium".to_vec(),
+        about: About {
+            hostname: Some("vm".to_owned()),
+            keys: keys.iter().map(|&key| key.to_owned()).collect(),
+            ..About::default()
+        },
+    };
+    let done = complete(told("Azure", &[]), &mut service(&pages, None));
+    assert_eq!(done.bytes, b"of the medium");
+    assert_eq!((done.about.instance.as_deref(), done.about.hostname.as_deref()), (Some("i-1"), Some("vm")));
+    assert_eq!(done.about.keys, ["ssh-rsa A"]);
+    for told in [told("Azure", &["ssh-rsa B"]), told("NoCloud", &[])] {
+        assert_eq!(complete(told.clone(), &mut |_: &Request| panic!("nobody is asked")), told);
+    }
+    let silent = told("Azure", &[]);
+    assert_eq!(complete(silent.clone(), &mut |_: &Request| Answer::Silence), silent);
 }
 
 #[test]

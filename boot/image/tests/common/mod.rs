@@ -5,6 +5,7 @@ pub(crate) mod machine;
 use cvmfs_tests::server::WebRoot;
 use cvmfs_tests::tools::{is_root, output, require_tool, skip};
 use machine::Plan;
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,12 +28,17 @@ fn kept() -> PathBuf {
     directory
 }
 
+/// Tests with machines take turns: an emulated machine is as fast as this one lets it be.
+static TURN: ReentrantMutex<()> = ReentrantMutex::new(());
+
 /// A repository with a Debian in it, and a server.
 pub(crate) struct Site {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) server: WebRoot,
     programs: PathBuf,
     tools: PathBuf,
+    /// The last to go: until then it is this test's turn.
+    _turn: ReentrantMutexGuard<'static, ()>,
 }
 
 impl Site {
@@ -46,11 +52,12 @@ impl Site {
             skip("only root can unpack a Debian whose files belong to whom they should");
             return None;
         }
+        let turn = TURN.lock();
         let (programs, tools) = (static_programs(), static_tools());
         let directory = tempfile::tempdir().unwrap();
         let (storage, keys) = (directory.path().join("storage"), directory.path().join("keys"));
         output(publisher().args(["mkfs", FQRN, "--storage"]).arg(&storage).arg("--keys").arg(&keys));
-        let site = Site { server: WebRoot::serve(FQRN, &storage), directory, programs, tools };
+        let site = Site { server: WebRoot::serve(FQRN, &storage), directory, programs, tools, _turn: turn };
         site.unpack(&debian("bookworm", ""), "");
         site.publish("v1");
         Some(site)

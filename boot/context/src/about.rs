@@ -1,0 +1,106 @@
+//! What sources tell besides user data: who may log in, and what the machine is called.
+
+use serde_json::Value;
+
+/// What a source tells besides user data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The name of this machine's incarnation.
+    pub instance: Option<String>,
+    /// The host name.
+    pub hostname: Option<String>,
+    /// Public SSH keys, one in each element.
+    pub keys: Vec<String>,
+    /// All of it as NoCloud's `meta-data`, where that is what the source has.
+    pub document: Option<String>,
+}
+
+impl About {
+    /// NoCloud's `meta-data`. It is YAML, of which two keys of the first level are known here; who reads all of it gets all of it.
+    pub fn from_no_cloud(bytes: &[u8]) -> About {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let value = |wanted: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(wanted)?.strip_prefix(':'));
+            line.map(|value| value.trim().trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
+        };
+        About {
+            instance: value("instance-id"),
+            hostname: value("local-hostname"),
+            keys: Vec::new(),
+            document: Some(text).filter(|text| !text.trim().is_empty()),
+        }
+    }
+
+    /// OpenStack's `meta_data.json`. What is no JSON says nothing.
+    pub fn from_open_stack(bytes: &[u8]) -> About {
+        let told: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let keys = told["public_keys"].as_object().into_iter().flat_map(|keys| keys.values());
+        About {
+            instance: string(&told["uuid"]),
+            hostname: string(&told["hostname"]),
+            keys: keys.filter_map(Value::as_str).flat_map(keys_in).collect(),
+            document: None,
+        }
+    }
+
+    /// What Azure's service says of `compute`. What is no JSON says nothing.
+    pub fn from_azure(bytes: &[u8]) -> About {
+        let told: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let keys = told["publicKeys"].as_array().into_iter().flatten();
+        About {
+            instance: string(&told["vmId"]),
+            hostname: string(&told["osProfile"]["computerName"]).or_else(|| string(&told["name"])),
+            keys: keys.filter_map(|key| key["keyData"].as_str()).flat_map(keys_in).collect(),
+            document: None,
+        }
+    }
+}
+
+fn string(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// Lines that are public keys.
+pub(crate) fn keys_in(text: &str) -> Vec<String> {
+    const KINDS: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
+    let lines = text.lines().map(str::trim);
+    lines.filter(|line| KINDS.iter().any(|kind| line.starts_with(kind))).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cloud_is_known_in_part_and_kept_whole() {
+        let text = "instance-id: i-1\nlocal-hostname: \"vm\"\npublic-keys:\n  - ssh-rsa A\n";
+        let about = About::from_no_cloud(text.as_bytes());
+        assert_eq!((about.instance.as_deref(), about.hostname.as_deref()), (Some("i-1"), Some("vm")));
+        assert_eq!(about.document.as_deref(), Some(text));
+        assert_eq!(About::from_no_cloud(b"\n"), About::default());
+    }
+
+    #[test]
+    fn open_stack_and_azure_tell_keys_and_names() {
+        let open_stack = br#"{"uuid":"u-1","hostname":"vm.novalocal","name":"vm","availability_zone":null,
+            "public_keys":{"mine":"ssh-ed25519 A me\n","other":"ssh-rsa B\nnonsense"}}"#;
+        let about = About::from_open_stack(open_stack);
+        assert_eq!((about.instance.as_deref(), about.hostname.as_deref()), (Some("u-1"), Some("vm.novalocal")));
+        assert_eq!(about.keys, ["ssh-ed25519 A me", "ssh-rsa B"]);
+        let azure = br#"{"vmId":"v-1","name":"n","osProfile":{"computerName":"vm"},
+            "publicKeys":[{"keyData":"ssh-rsa A\r\n","path":"/home/me/.ssh/authorized_keys"},{"keyData":7}]}"#;
+        let about = About::from_azure(azure);
+        assert_eq!((about.instance.as_deref(), about.hostname.as_deref()), (Some("v-1"), Some("vm")));
+        assert_eq!(about.keys, ["ssh-rsa A"]);
+        assert_eq!(About::from_azure(br#"{"name":"n"}"#).hostname.as_deref(), Some("n"));
+    }
+
+    #[test]
+    fn what_is_something_else_says_nothing() {
+        for text in ["", "[]", "7", "{", r#"{"public_keys":["ssh-rsa A"],"publicKeys":{},"uuid":1}"#] {
+            for about in [About::from_open_stack(text.as_bytes()), About::from_azure(text.as_bytes())] {
+                assert_eq!(about, About::default(), "{text}");
+            }
+        }
+    }
+}
