@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+mod config_drive;
 
 use common::{SERVER, Site, blank_disk, debian, is_clean};
 use cvmfs_tests::tools::output;
@@ -69,6 +70,29 @@ fn cloud_init_does_what_amiconfig_was_told_by_the_image_itself() {
     assert_eq!(machine.ask("cat /opt/brought-along"), "by the image");
     let ready = machine.ask("systemctl is-active cernvm-cluster-ready; journalctl -b | grep -ci 'ordering cycle'");
     assert_eq!(ready, "activating\n0", "it goes on trying, when all else has started");
+    machine.power_off();
+    assert!(is_clean(&scratch));
+}
+
+/// Without any user data, cloud-init lets in whom a config drive names, and gives the machine its name.
+#[test]
+#[ignore = "one boot, and a system to download"]
+fn cloud_init_takes_key_and_name_of_a_config_drive() {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHRlc3RzIG9mIGEga2V5IHRoYXQgaXMgbm9uZSEh me@example.org";
+    let Some(site) = Site::new() else { return };
+    site.unpack(&debian("bookworm", "cloud-init,openssh-server"), "");
+    fs::write(site.tree("etc/cloud/cloud.cfg.d/90-locale.cfg"), "locale: C.UTF-8\n").unwrap();
+    site.publish("v2");
+    let (image, _) = site.build("ucernvm.iso", &[]);
+    let scratch = blank_disk(&site, "scratch.raw");
+    let drive = config_drive::make(&site, KEY, "");
+    let drive = format!("file={},if=virtio,format=raw,readonly=on", drive.display());
+    let mut machine = site.plan(&image, &scratch).with(&["--", "-drive", &drive]).start();
+    machine.expect("[INF] Contextualizing VM... ConfigDrive");
+    machine.log_in();
+    assert!(machine.ask("cloud-init status --wait --long").contains("status: done"), "{}", machine.said);
+    assert_eq!(machine.ask("cat /home/debian/.ssh/authorized_keys"), KEY);
+    assert_eq!(machine.ask("hostname; cat /var/lib/cloud/data/instance-id"), "vm\ni-1");
     machine.power_off();
     assert!(is_clean(&scratch));
 }

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+mod config_drive;
 
 use common::machine::Plan;
 use common::{FQRN, Site, blank_disk, is_clean};
 use cvmfs_tests::tools::output;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 /// A key as clouds give it to machines, and where cloud-init finds it.
@@ -24,7 +24,7 @@ fn what_is_out_of_date_is_not_booted() {
     let scratch = blank_disk(&site, "scratch.raw");
     let script = "#!/bin/sh\necho first\n";
     let start = |script: &str, date: &str| {
-        let told = config_drive(&site, KEY, &format!("{script}[ucernvm-begin]\ncvmfs_tag=v1\n[ucernvm-end]\n"));
+        let told = config_drive::make(&site, KEY, &format!("{script}[ucernvm-begin]\ncvmfs_tag=v1\n[ucernvm-end]\n"));
         let drive = format!("file={},if=virtio,format=raw,readonly=on", told.display());
         site.plan(&cd, &scratch).with(&["--", "-drive", &drive, "-rtc", date]).start()
     };
@@ -87,20 +87,6 @@ fn what_is_broken_full_or_forged_ends_in_the_rescue_shell() {
     machine.expect("[INF] Starting CernVM File System... failed");
     machine.expect(&format!("[ERR] step 'repository': {FQRN} cannot be mounted"));
     machine.expect("(initrd) ");
-}
-
-/// OpenStack's config drive with these user data, a key, and the name `vm`.
-fn config_drive(site: &Site, key: &str, user_data: &str) -> PathBuf {
-    let (tree, drive) = (site.directory.path().join("config"), site.directory.path().join("config.iso"));
-    let latest = tree.join("openstack/latest");
-    fs::create_dir_all(&latest).unwrap();
-    fs::write(latest.join("user_data"), user_data).unwrap();
-    let described = format!(r#"{{"uuid":"i-1","hostname":"vm","public_keys":{{"mine":"{key}\n"}}}}"#);
-    fs::write(latest.join("meta_data.json"), described).unwrap();
-    output(
-        Command::new("xorriso").args(["-as", "mkisofs", "-quiet", "-R", "-V", "config-2", "-o"]).arg(&drive).arg(tree),
-    );
-    drive
 }
 
 /// Fills what is left of a disk, in ever smaller pieces.
