@@ -33,4 +33,11 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(settings.tree().is_none_or(|tree| !tree.split('/').any(|part| part == "..")));
     let _ = metadata::ask_no_cloud(&text, &mut |_| metadata::Answer::Found(bytes.to_vec()));
     let _ = (settings.server_url(), media::user_data(&Made(bytes)));
+    let _ = (About::from_open_stack(bytes), About::from_azure(bytes));
+    // Some pages are there and others are not, so that each service is found.
+    let first = usize::from(bytes.first().copied().unwrap_or_default());
+    let _ = metadata::ask(None, &mut |request| match (request.path.len() + first).is_multiple_of(4) {
+        true => metadata::Answer::Found(bytes.to_vec()),
+        false => metadata::Answer::Refused,
+    });
 });
