@@ -2,6 +2,10 @@
 
 use serde_json::Value;
 
+/// What NoCloud calls them.
+const INSTANCE: &str = "instance-id";
+const HOSTNAME: &str = "local-hostname";
+
 /// What a source tells besides user data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct About {
@@ -19,16 +23,39 @@ impl About {
     /// NoCloud's `meta-data`. It is YAML, of which two keys of the first level are known here; who reads all of it gets all of it.
     pub fn from_no_cloud(bytes: &[u8]) -> About {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        let value = |wanted: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(wanted)?.strip_prefix(':'));
-            line.map(|value| value.trim().trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
+        let value = |key: &str| {
+            let value = yaml_value(&text, key)?.trim().trim_matches(['"', '\'']);
+            (!value.is_empty()).then(|| value.to_owned())
         };
         About {
-            instance: value("instance-id"),
-            hostname: value("local-hostname"),
+            instance: value(INSTANCE),
+            hostname: value(HOSTNAME),
             keys: Vec::new(),
             document: Some(text).filter(|text| !text.trim().is_empty()),
         }
+    }
+
+    /// All of it as NoCloud's `meta-data`: what the source had as such, and what that lacks.
+    pub fn to_no_cloud(&self) -> String {
+        let mut text = self.document.clone().unwrap_or_default();
+        // What is no YAML of lines has all that it needs.
+        if text.trim_start().starts_with('{') {
+            return text;
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        let instance = self.instance.as_deref().unwrap_or("ucernvm");
+        for (key, value) in [(INSTANCE, Some(instance)), (HOSTNAME, self.hostname.as_deref())] {
+            if let Some(value) = value.filter(|_| yaml_value(&text, key).is_none()) {
+                text.push_str(&format!("{key}: {}\n", quoted(value)));
+            }
+        }
+        if !self.keys.is_empty() {
+            text.push_str("public-keys:\n");
+            self.keys.iter().for_each(|key| text.push_str(&format!("  - {}\n", quoted(key))));
+        }
+        text
     }
 
     /// OpenStack's `meta_data.json`. What is no JSON says nothing.
@@ -56,6 +83,24 @@ impl About {
     }
 }
 
+/// What stands behind `key` in a line of its own.
+fn yaml_value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+}
+
+/// As a string of YAML, which those of JSON are.
+fn quoted(text: &str) -> String {
+    let mut made = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => made.extend(['\\', character]),
+            _ if character.is_control() => made.push(' '),
+            _ => made.push(character),
+        }
+    }
+    made + "\""
+}
+
 fn string(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -78,6 +123,23 @@ mod tests {
         assert_eq!((about.instance.as_deref(), about.hostname.as_deref()), (Some("i-1"), Some("vm")));
         assert_eq!(about.document.as_deref(), Some(text));
         assert_eq!(About::from_no_cloud(b"\n"), About::default());
+    }
+
+    #[test]
+    fn the_description_is_yaml_whatever_is_in_it() {
+        let about =
+            About { hostname: Some("a\"\nb".to_owned()), keys: vec!["ssh-rsa A".to_owned()], ..About::default() };
+        let text = about.to_no_cloud();
+        assert_eq!(text, "instance-id: \"ucernvm\"\nlocal-hostname: \"a\\\" b\"\npublic-keys:\n  - \"ssh-rsa A\"\n");
+    }
+
+    #[test]
+    fn what_no_cloud_says_is_handed_on_as_it_is() {
+        let of = |text: &str| About::from_no_cloud(text.as_bytes()).to_no_cloud();
+        let whole = "instance-id: i-1\nlocal-hostname: vm\npublic-keys:\n  mine: ssh-rsa A\n";
+        assert_eq!(of(whole), whole);
+        assert_eq!(of("public-keys: [ssh-rsa A]"), "public-keys: [ssh-rsa A]\ninstance-id: \"ucernvm\"\n");
+        assert_eq!(of("{\"instance-id\": \"i-1\"}"), "{\"instance-id\": \"i-1\"}");
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl Kept {
         };
         if let Some(data) = data {
             write("user-data", &data.bytes)?;
-            write("meta-data", meta_data(&data.about).as_bytes())?;
+            write("meta-data", data.about.to_no_cloud().as_bytes())?;
         }
         if let Some(section) = section {
             write("ucontext", section.to_text().as_bytes())?;
@@ -266,52 +266,12 @@ fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::rename(&temporary, file)
 }
 
-/// NoCloud's description of the machine. JSON strings are YAML strings.
-fn meta_data(about: &About) -> String {
-    let quoted = |text: &str| {
-        let mut made = String::from("\"");
-        for character in text.chars() {
-            match character {
-                '"' | '\\' => made.extend(['\\', character]),
-                _ if character.is_control() => made.push(' '),
-                _ => made.push(character),
-            }
-        }
-        made + "\""
-    };
-    let mut text = about.document.clone().unwrap_or_default();
-    // What is no YAML of lines has all that it needs.
-    if text.trim_start().starts_with('{') {
-        return text;
-    }
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    let names = [
-        ("instance-id", Some(about.instance.as_deref().unwrap_or("ucernvm"))),
-        ("local-hostname", about.hostname.as_deref()),
-    ];
-    for (key, value) in names {
-        let is_told = text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
-        if let Some(value) = value.filter(|_| !is_told) {
-            text.push_str(&format!("{key}: {}\n", quoted(value)));
-        }
-    }
-    if !about.keys.is_empty() {
-        text.push_str("public-keys:\n");
-        about.keys.iter().for_each(|key| text.push_str(&format!("  - {}\n", quoted(key))));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn data(bytes: &[u8]) -> UserData {
-        let about =
-            About { hostname: Some("a\"\nb".to_owned()), keys: vec!["ssh-rsa A".to_owned()], ..About::default() };
-        UserData { source: "NoCloud", bytes: bytes.to_vec(), about }
+        UserData { source: "NoCloud", bytes: bytes.to_vec(), about: About::default() }
     }
 
     #[test]
@@ -375,20 +335,5 @@ mod tests {
         assert!(kept.exists() && kept.section().is_none());
         kept.hand_over(&scratch.path().join("upper")).expect("nothing to do");
         assert!(!scratch.path().join("upper").exists());
-    }
-
-    #[test]
-    fn the_description_is_yaml_whatever_is_in_it() {
-        let text = meta_data(&data(b"").about);
-        assert_eq!(text, "instance-id: \"ucernvm\"\nlocal-hostname: \"a\\\" b\"\npublic-keys:\n  - \"ssh-rsa A\"\n");
-    }
-
-    #[test]
-    fn what_no_cloud_says_is_handed_on_as_it_is() {
-        let of = |text: &str| meta_data(&About::from_no_cloud(text.as_bytes()));
-        let whole = "instance-id: i-1\nlocal-hostname: vm\npublic-keys:\n  mine: ssh-rsa A\n";
-        assert_eq!(of(whole), whole);
-        assert_eq!(of("public-keys: [ssh-rsa A]"), "public-keys: [ssh-rsa A]\ninstance-id: \"ucernvm\"\n");
-        assert_eq!(of("{\"instance-id\": \"i-1\"}"), "{\"instance-id\": \"i-1\"}");
     }
 }
