@@ -6,6 +6,7 @@
 mod common;
 
 use common::{User, built, output, text};
+use cvmfs_tests::mount::parameters;
 use cvmfs_tests::server::{Behaviour, WebRoot};
 use cvmfs_tests::tools::{WITH_FUSE, is_root, require_tool};
 use std::collections::BTreeSet;
@@ -63,12 +64,7 @@ impl Site {
         let storage = user.home.path().join("storage");
         let server = WebRoot::serve(FQRN, storage);
         let key = user.home.path().join("keys").join(format!("{FQRN}.pub"));
-        let options = [
-            ("CVMFS_SERVER_URL", server.server_url()),
-            ("CVMFS_HTTP_PROXY", "DIRECT".to_owned()),
-            ("CVMFS_PUBLIC_KEY", key.display().to_string()),
-            ("CVMFS_CACHE_BASE", user.home.path().join("cache").display().to_string()),
-        ];
+        let options = parameters(&server, &key, &user.home.path().join("cache"));
         let options = options.iter().flat_map(|(name, value)| ["-o".to_owned(), format!("{name}={value}")]).collect();
         Some(Site { user, server, options })
     }

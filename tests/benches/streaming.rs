@@ -2,6 +2,7 @@
 //! bytes over loopback HTTP. Run with `cargo bench -p cvmfs-tests --bench streaming`.
 
 use cvmfs_tests::forge::Forge;
+use cvmfs_tests::measure::median;
 use cvmfs_tests::server::WebRoot;
 use libcvmfs::client::{Client, ClientSettings};
 use libcvmfs::namespace::{LastLink, Resolved};
@@ -27,11 +28,6 @@ fn text(len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
 
 fn inflate_alone(stored: &[u8]) -> Duration {
@@ -99,7 +95,7 @@ fn main() {
         loopback.push(loopback_alone(server.port(), &path, stored.len()));
         fetching.push(fetch(&server, &repository.public_key.display().to_string()));
     }
-    let (inflating, loopback, fetching) = (median(inflating), median(loopback), median(fetching));
+    let (inflating, loopback, fetching) = (median(&mut inflating), median(&mut loopback), median(&mut fetching));
     let slower = inflating.max(loopback);
     let rate = |time: Duration| (SIZE >> 20) as f64 / time.as_secs_f64();
     println!("{} MiB plain, {} MiB stored, medians of {ROUNDS}", SIZE >> 20, stored.len() >> 20);

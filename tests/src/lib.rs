@@ -5,6 +5,7 @@
 //! | [`fixtures`] | repositories written by the official tools, and what the official client says about them |
 //! | [`server`] | HTTP servers on the loop-back interface: well-behaved, hostile, and a real Squid |
 //! | [`mount`] | clients with a cache of their own, to look at all this |
+//! | [`measure`] | what measurements share |
 //! | [`forge`] | signed repositories made from a description, with hooks to make them wrong |
 //! | [`tools`] | programs of the system a test cannot do without |
 //!
@@ -12,6 +13,7 @@
 
 pub mod fixtures;
 pub mod forge;
+pub mod measure;
 pub mod mount;
 pub mod server;
 pub mod tools;

@@ -24,6 +24,16 @@ pub struct Mount {
     _directory: Option<Arc<TempDir>>,
 }
 
+/// What `-o` has to say for a repository of `server` without a proxy.
+pub fn parameters(server: &WebRoot, key: &Path, cache: &Path) -> [(&'static str, String); 4] {
+    [
+        ("CVMFS_SERVER_URL", server.server_url()),
+        ("CVMFS_HTTP_PROXY", "DIRECT".to_owned()),
+        ("CVMFS_PUBLIC_KEY", key.display().to_string()),
+        ("CVMFS_CACHE_BASE", cache.display().to_string()),
+    ]
+}
+
 /// A client from the lines `NAME=value` in a variable of the environment, for a child process; `None` in the process
 /// that runs the tests.
 pub fn client_from_environment(variable: &str) -> Option<Client> {

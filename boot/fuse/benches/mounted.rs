@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
 use cvmfs_tests::forge::Forge;
+use cvmfs_tests::measure::{forget, median};
+use cvmfs_tests::mount::parameters;
 use cvmfs_tests::server::WebRoot;
 use libcvmfs::object::Compression;
 use std::path::{Path, PathBuf};
@@ -71,17 +73,6 @@ fn run(script: &str, root: &Path) -> Duration {
     start.elapsed()
 }
 
-/// The kernel forgets files and names; the caches below are in memory still, for what is read is in the cache of the disk's driver or not.
-fn forget() {
-    Command::new("sync").status().unwrap();
-    std::fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
 fn main() {
     let home = tempfile::tempdir().unwrap();
     let plain = tree(home.path());
@@ -93,15 +84,10 @@ fn main() {
         let place = home.path().join(passthrough);
         std::fs::create_dir(&place).unwrap();
         let mut command = Command::new(program);
-        for (parameter, value) in [
-            ("CVMFS_SERVER_URL", server.server_url()),
-            ("CVMFS_HTTP_PROXY", "DIRECT".to_owned()),
-            ("CVMFS_PUBLIC_KEY", published.public_key.display().to_string()),
-            ("CVMFS_CACHE_BASE", home.path().join("cache").display().to_string()),
-            ("CVMFS_FUSE_PASSTHROUGH", passthrough.to_owned()),
-        ] {
+        for (parameter, value) in parameters(&server, &published.public_key, &home.path().join("cache")) {
             command.arg("-o").arg(format!("{parameter}={value}"));
         }
+        command.arg("-o").arg(format!("CVMFS_FUSE_PASSTHROUGH={passthrough}"));
         assert!(command.args(["--pin", "--log=stderr", FQRN]).arg(&place).status().unwrap().success());
         run("find $R -type f -exec cat {} + >/dev/null", &place);
         roots.push((name, place));

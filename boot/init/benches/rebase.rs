@@ -8,6 +8,8 @@
 )]
 
 use cvmfs_tests::forge::Forge;
+use cvmfs_tests::measure::{forget, median};
+use cvmfs_tests::mount::parameters;
 use cvmfs_tests::server::WebRoot;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -56,12 +58,7 @@ impl Snapshot {
     fn mount(&self, program: &Path, cache: &Path, place: &Path) {
         fs::create_dir_all(place).unwrap();
         let mut command = Command::new(program);
-        for (parameter, value) in [
-            ("CVMFS_SERVER_URL", self.server.server_url()),
-            ("CVMFS_HTTP_PROXY", "DIRECT".to_owned()),
-            ("CVMFS_PUBLIC_KEY", self.key.display().to_string()),
-            ("CVMFS_CACHE_BASE", cache.display().to_string()),
-        ] {
+        for (parameter, value) in parameters(&self.server, &self.key, cache) {
             command.arg("-o").arg(format!("{parameter}={value}"));
         }
         command.args(["--pin", "--log=stderr", self.fqrn]).arg(place).stderr(Stdio::null());
@@ -77,12 +74,6 @@ fn overlay(upper: &Path) {
         }
         fs::write(file, content(number, number % 3 != 0)).unwrap();
     }
-}
-
-/// The kernel forgets files and names of all file systems.
-fn forget() {
-    assert!(Command::new("sync").status().unwrap().success());
-    fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
@@ -142,13 +133,7 @@ fn main() {
         "decide, warm cache",
         "do it, warm cache",
     ];
-    let medians: Vec<f64> = seconds
-        .iter_mut()
-        .map(|times| {
-            times.sort();
-            times[times.len() / 2].as_secs_f64()
-        })
-        .collect();
+    let medians: Vec<f64> = seconds.iter_mut().map(|times| median(times).as_secs_f64()).collect();
     for (name, median) in names.iter().zip(&medians) {
         println!("{name:30} {median:8.2} s {:8.2}", median / medians[0]);
     }
