@@ -86,7 +86,6 @@ fn cloud_init_takes_key_and_name_of_a_config_drive() {
     let (image, _) = site.build("ucernvm.iso", &[]);
     let scratch = blank_disk(&site, "scratch.raw");
     let drive = config_drive::make(&site, KEY, "");
-    let drive = format!("file={},if=virtio,format=raw,readonly=on", drive.display());
     let mut machine = site.plan(&image, &scratch).with(&["--", "-drive", &drive]).start();
     machine.expect("[INF] Contextualizing VM... ConfigDrive");
     machine.log_in();

@@ -24,8 +24,7 @@ fn what_is_out_of_date_is_not_booted() {
     let scratch = blank_disk(&site, "scratch.raw");
     let script = "#!/bin/sh\necho first\n";
     let start = |script: &str, date: &str| {
-        let told = config_drive::make(&site, KEY, &format!("{script}[ucernvm-begin]\ncvmfs_tag=v1\n[ucernvm-end]\n"));
-        let drive = format!("file={},if=virtio,format=raw,readonly=on", told.display());
+        let drive = config_drive::make(&site, KEY, &format!("{script}[ucernvm-begin]\ncvmfs_tag=v1\n[ucernvm-end]\n"));
         site.plan(&cd, &scratch).with(&["--", "-drive", &drive, "-rtc", date]).start()
     };
     let mut late = start(script, "base=2040-01-01");

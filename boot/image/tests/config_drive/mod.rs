@@ -3,11 +3,10 @@
 use crate::common::Site;
 use cvmfs_tests::tools::output;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
-/// OpenStack's config drive with these user data, a key, and the name `vm`.
-pub(crate) fn make(site: &Site, key: &str, user_data: &str) -> PathBuf {
+/// OpenStack's config drive with these user data, a key, and the name `vm`: as QEMU's `-drive` takes it.
+pub(crate) fn make(site: &Site, key: &str, user_data: &str) -> String {
     let (tree, drive) = (site.directory.path().join("config"), site.directory.path().join("config.iso"));
     let latest = tree.join("openstack/latest");
     fs::create_dir_all(&latest).unwrap();
@@ -17,5 +16,5 @@ pub(crate) fn make(site: &Site, key: &str, user_data: &str) -> PathBuf {
     output(
         Command::new("xorriso").args(["-as", "mkisofs", "-quiet", "-R", "-V", "config-2", "-o"]).arg(&drive).arg(tree),
     );
-    drive
+    format!("file={},if=virtio,format=raw,readonly=on", drive.display())
 }
