@@ -81,10 +81,13 @@ fn ours(world: &OnDisk, start: &Path, path: &[u8], last: LastLink) -> Result<Pat
 /// The canonical name of what the kernel finds at `path`, or its error number.
 fn identity(path: &Path, last: LastLink) -> Result<PathBuf, i32> {
     use std::os::unix::fs::MetadataExt as _;
-    let metadata = match last {
+    let ask = || match last {
         LastLink::Follow => fs::metadata(path),
         LastLink::Keep => fs::symlink_metadata(path),
     };
+    // A kernel that begins a path anew, as when something is mounted meanwhile, goes on counting links.
+    let too_many = |asked: &io::Result<_>| matches!(asked, Err(e) if e.raw_os_error() == Some(libc_errno::ELOOP));
+    let metadata = (0..20).map(|_| ask()).find(|asked| !too_many(asked)).unwrap_or_else(ask);
     metadata
         .map(|m| PathBuf::from(format!("{}:{}", m.dev(), m.ino())))
         .map_err(|e| e.raw_os_error().expect("from the kernel"))

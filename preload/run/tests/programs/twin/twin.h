@@ -43,6 +43,13 @@ void leave(void) __attribute__((noreturn));
 #define CALL(expression) CALL_AS(#expression, expression)
 #define OPEN(expression) do { errno = 0; int r_ = (expression); opened(#expression, r_); } while (0)
 #define STAT(expression) do { struct stat st; memset(&st, 0, sizeof st); errno = 0; int r_ = (expression); stated(#expression, r_, &st); } while (0)
+/* A kernel that begins a path anew, as when something is mounted meanwhile, goes on counting links: what passes at most
+ * half of the 40 that it allows is always found, what passes more is asked for until it is. */
+#define PATIENTLY(expression) ({ \
+        long p_; int n_ = 1000; \
+        do { errno = 0; p_ = (long)(expression); } while (p_ < 0 && errno == ELOOP && --n_); \
+        p_; \
+    })
 /* In a process of its own, because it may crash. */
 #define APART(expression) do { if (apart(#expression)) { CALL_AS(#expression, expression); leave(); } } while (0)
 
