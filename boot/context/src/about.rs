@@ -105,11 +105,22 @@ fn string(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// Lines that are public keys.
+/// Lines that are public keys, as in sshd's `authorized_keys`: options may stand in front.
 pub(crate) fn keys_in(text: &str) -> Vec<String> {
-    const KINDS: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
-    let lines = text.lines().map(str::trim);
-    lines.filter(|line| KINDS.iter().any(|kind| line.starts_with(kind))).map(str::to_owned).collect()
+    const KINDS: [&str; 8] = [
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ssh-dss",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+    ];
+    let is_kind = |word: &str| KINDS.contains(&word);
+    // Something must follow: the key itself.
+    let is_key = |line: &&str| !line.starts_with('#') && line.split_whitespace().rev().skip(1).any(is_kind);
+    text.lines().map(str::trim).filter(is_key).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -155,6 +166,13 @@ mod tests {
         assert_eq!((about.instance.as_deref(), about.hostname.as_deref()), (Some("v-1"), Some("vm")));
         assert_eq!(about.keys, ["ssh-rsa A"]);
         assert_eq!(About::from_azure(br#"{"name":"n"}"#).hostname.as_deref(), Some("n"));
+    }
+
+    #[test]
+    fn keys_are_lines_that_sshd_would_read() {
+        let good = "ssh-ed25519 A\nno-pty,command=\"echo a b\" ssh-rsa B me\nsk-ssh-ed25519@openssh.com C\n";
+        assert_eq!(keys_in(good), good.lines().collect::<Vec<_>>());
+        assert_eq!(keys_in("# ssh-rsa A\nssh-rsa\n<p>ask ssh-keygen</p>\n\nssh-rs A\n"), Vec::<String>::new());
     }
 
     #[test]

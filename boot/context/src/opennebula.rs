@@ -1,5 +1,6 @@
 //! What OpenNebula's `context.sh` says. It is written to be run by a shell; here it is read.
 
+use crate::about::keys_in;
 use crate::interface::{Interface, prefix};
 use crate::{About, UserData, shell};
 use base64::Engine as _;
@@ -28,7 +29,7 @@ impl Context {
         let packed = self.value("EC2_USER_DATA").or_else(|| self.value("USER_DATA")).unwrap_or_default();
         let stripped: String = packed.split_ascii_whitespace().collect();
         let bytes = STANDARD.decode(&stripped).unwrap_or_else(|_| packed.as_bytes().to_vec());
-        let keys = self.value("SSH_PUBLIC_KEY").into_iter().flat_map(str::lines).map(str::to_owned).collect();
+        let keys = self.value("SSH_PUBLIC_KEY").map(keys_in).unwrap_or_default();
         let hostname = self.value("SET_HOSTNAME").or_else(|| self.value("HOSTNAME")).map(str::to_owned);
         UserData { source: "OpenNebula", bytes, about: About { hostname, keys, ..About::default() } }
     }

@@ -1,5 +1,6 @@
 //! The environment document that vSphere and others put on a CD, `ovf-env.xml`; Azure uses its namespace, too.
 
+use crate::about::keys_in;
 use crate::{About, UserData};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,10 +27,7 @@ pub fn user_data(text: &str) -> Option<UserData> {
     let about = About {
         instance: property("instance-id"),
         hostname: property("hostname").or_else(|| element("HostName")),
-        keys: property("public-keys")
-            .into_iter()
-            .flat_map(|keys| keys.lines().map(str::to_owned).collect::<Vec<_>>())
-            .collect(),
+        keys: property("public-keys").map(|keys| keys_in(&keys)).unwrap_or_default(),
         document: None,
     };
     let bytes = STANDARD.decode(&stripped).unwrap_or_else(|_| packed.into_bytes());
