@@ -97,7 +97,7 @@ static void numbers(int dir) {
     OPEN(open(R "/fifo", O_WRONLY | O_NONBLOCK));
     OPEN(open(R "/fifo", O_RDWR | O_NONBLOCK));
     OPEN(open(R "/fifo", O_PATH));
-    OPEN(PATIENTLY(open(R "/chain40", O_RDONLY)));
+    OPEN(open(R "/chain40", O_RDONLY));
     OPEN(open(R "/chain41", O_RDONLY));
     OPEN(open(R "/chain41", O_RDONLY | O_NOFOLLOW));
     OPEN(open(R "/name with blanks\n", O_RDONLY));

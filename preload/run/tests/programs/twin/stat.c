@@ -10,7 +10,7 @@ static const char *names[] = {
     "/bin/..", "/bin/../README", "/bin/absent", "/absent", "/absent/", "/absent/..", "/link", "/link/", "/dirlink", "/dirlink/",
     "/dirlink/.", "/dirlink/sub/leaf", "/abslink", "/outlink", "/dangling", "/dangling/", "/loop1", "/loop1/", "/loop1/x", "/hard1", "/hard2", "/fifo", "/xattr",
     "/nested", "/nested/inner", "/nested/inner/file", "/locked", "/locked/file", "/locked/absent", "/name with blanks\n", "/\xff\xfe", "/many", "/many/file0007",
-    "/../twin.test.example/README", "/dir/sub/../../README", "/dirlink/../README", "//README", "/./README", "/chain20", "/chain41",
+    "/../twin.test.example/README", "/dir/sub/../../README", "/dirlink/../README", "//README", "/./README", "/chain40", "/chain41",
 };
 
 static void every_name(int dir) {
@@ -18,8 +18,8 @@ static void every_name(int dir) {
         char path[PATH_MAX], label[200];
         struct stat st;
         sprintf(path, R "%s", names[i]);
-#define EACH(what, call) do { sprintf(label, what " '%s'", names[i]); errno = 0; stated(label, call, &st); } while (0)
-#define ASK(what, call) do { sprintf(label, what " '%s'", names[i]); errno = 0; said(label, call); } while (0)
+#define EACH(what, call) do { sprintf(label, what " '%s'", names[i]); stated(label, (int)ANSWER(call), &st); } while (0)
+#define ASK(what, call) do { sprintf(label, what " '%s'", names[i]); CALL_AS(label, call); } while (0)
         EACH("stat", stat(path, &st));
         EACH("lstat", lstat(path, &st));
         EACH("fstatat", fstatat(dir, names[i] + (names[i][0] != 0), &st, 0));
@@ -32,11 +32,10 @@ static void every_name(int dir) {
         ASK("faccessat E", faccessat(dir, path, R_OK | X_OK, AT_EACCESS));
         char target[PATH_MAX] = "";
         sprintf(label, "readlink '%s'", names[i]);
-        errno = 0;
-        ssize_t length = readlink(path, target, sizeof target - 1);
+        ssize_t length = ANSWER(readlink(path, target, sizeof target - 1));
         say(label, "%zd %s %s", length, length < 0 ? error_name(errno) : "", target);
         struct stat other;
-        int fd = open(path, O_PATH | O_NOFOLLOW);
+        int fd = ANSWER(open(path, O_PATH | O_NOFOLLOW));
         if (fd >= 0) {
             sprintf(label, "lstat is fstat '%s'", names[i]);
             int both = lstat(path, &st) == 0 && fstat(fd, &other) == 0;
@@ -107,9 +106,6 @@ static void by_descriptor(int dir) {
     STAT(fstatat(54321, R "/README", &st, 0));
     STAT(fstatat(dir, "bin/hello", &st, 0));
     STAT(fstatat(dir, "../..", &st, 0));
-    STAT(PATIENTLY(stat(R "/chain40", &st)));
-    STAT(PATIENTLY(fstatat(dir, "chain40", &st, 0)));
-    CALL(PATIENTLY(access(R "/chain40", R_OK)));
     APART(stat((char *)8, &a));
     APART(syscall(SYS_newfstatat, AT_FDCWD, R "/README", (void *)8, 0));
     APART(syscall(SYS_stat, R "/README", NULL));
@@ -185,7 +181,7 @@ static void attributes(void) {
     char value[300], list[1000];
     int file = open(R "/xattr", O_RDONLY), path = open(R "/xattr", O_PATH);
     long length;
-#define VALUE(call) do { errno = 0; memset(value, 0, sizeof value); length = (call); if (length < 0) said(#call, length); else say(#call, "%ld %s", length, value); } while (0)
+#define VALUE(call) do { memset(value, 0, sizeof value); length = ANSWER(call); if (length < 0) said(#call, length); else say(#call, "%ld %s", length, value); } while (0)
     VALUE(getxattr(R "/xattr", "user.one", value, sizeof value));
     VALUE(lgetxattr(R "/xattr", "user.two", value, sizeof value));
     VALUE(fgetxattr(file, "user.two", value, sizeof value));

@@ -38,18 +38,18 @@ int same_file(const struct stat *a, const struct stat *b);
 int apart(const char *label);
 void leave(void) __attribute__((noreturn));
 
-/* The text of the call is its label. */
-#define CALL_AS(label, expression) do { errno = 0; long r_ = (long)(expression); said(label, r_); } while (0)
-#define CALL(expression) CALL_AS(#expression, expression)
-#define OPEN(expression) do { errno = 0; int r_ = (expression); opened(#expression, r_); } while (0)
-#define STAT(expression) do { struct stat st; memset(&st, 0, sizeof st); errno = 0; int r_ = (expression); stated(#expression, r_, &st); } while (0)
-/* A kernel that begins a path anew, as when something is mounted meanwhile, goes on counting links: what passes at most
- * half of the 40 that it allows is always found, what passes more is asked for until it is. */
-#define PATIENTLY(expression) ({ \
-        long p_; int n_ = 1000; \
-        do { errno = 0; p_ = (long)(expression); } while (p_ < 0 && errno == ELOOP && --n_); \
-        p_; \
+/* What a call answers. A kernel that begins a path anew, as when something is mounted meanwhile, goes on counting links:
+ * where it says that there are too many it is asked again. */
+#define ANSWER(expression) ({ \
+        long a_; int n_ = 50; \
+        do { errno = 0; a_ = (long)(expression); } while (a_ < 0 && errno == ELOOP && --n_); \
+        a_; \
     })
+/* The text of the call is its label. */
+#define CALL_AS(label, expression) do { long r_ = ANSWER(expression); said(label, r_); } while (0)
+#define CALL(expression) CALL_AS(#expression, expression)
+#define OPEN(expression) do { int r_ = (int)ANSWER(expression); opened(#expression, r_); } while (0)
+#define STAT(expression) do { struct stat st; memset(&st, 0, sizeof st); int r_ = (int)ANSWER(expression); stated(#expression, r_, &st); } while (0)
 /* In a process of its own, because it may crash. */
 #define APART(expression) do { if (apart(#expression)) { CALL_AS(#expression, expression); leave(); } } while (0)
 
