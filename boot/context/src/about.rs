@@ -105,21 +105,16 @@ fn string(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// Lines that are public keys, as in sshd's `authorized_keys`: options may stand in front.
+/// Lines that are public keys, as in sshd's `authorized_keys`: options may stand in front. Kinds that are not there yet count, too, for
+/// a loader is older than the system that it boots.
 pub(crate) fn keys_in(text: &str) -> Vec<String> {
-    const KINDS: [&str; 8] = [
-        "ssh-ed25519",
-        "ssh-rsa",
-        "ssh-dss",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "sk-ssh-ed25519@openssh.com",
-        "sk-ecdsa-sha2-nistp256@openssh.com",
-    ];
-    let is_kind = |word: &str| KINDS.contains(&word);
-    // Something must follow: the key itself.
-    let is_key = |line: &&str| !line.starts_with('#') && line.split_whitespace().rev().skip(1).any(is_kind);
+    const KINDS: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
+    let is_kind = |word: &str| KINDS.iter().any(|kind| word.starts_with(kind));
+    let is_base64 = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+    let is_key = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        !line.starts_with('#') && words.windows(2).any(|pair| is_kind(pair[0]) && is_base64(pair[1]))
+    };
     text.lines().map(str::trim).filter(is_key).map(str::to_owned).collect()
 }
 
@@ -170,9 +165,9 @@ mod tests {
 
     #[test]
     fn keys_are_lines_that_sshd_would_read() {
-        let good = "ssh-ed25519 A\nno-pty,command=\"echo a b\" ssh-rsa B me\nsk-ssh-ed25519@openssh.com C\n";
+        let good = "ssh-ed25519 A\nno-pty,command=\"echo a b\" ssh-rsa B me\nsk-ssh-ed25519@openssh.com C\nssh-of-tomorrow D\n";
         assert_eq!(keys_in(good), good.lines().collect::<Vec<_>>());
-        assert_eq!(keys_in("# ssh-rsa A\nssh-rsa\n<p>ask ssh-keygen</p>\n\nssh-rs A\n"), Vec::<String>::new());
+        assert_eq!(keys_in("# ssh-rsa A\nssh-rsa\n<p>ask ssh-keygen</p>\n\nssh-rsa <b>\n"), Vec::<String>::new());
     }
 
     #[test]
