@@ -3,9 +3,11 @@
 
 mod common;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::machine::{Machine, Plan};
 use common::{Site, blank_disk, is_clean, partition};
-use cvmfs_tests::server::WebRoot;
+use cvmfs_tests::server::{Behaviour, LoggedRequest, WebRoot};
 use cvmfs_tests::tools::output;
 use std::fs;
 use std::path::Path;
@@ -89,6 +91,124 @@ fn a_machine_in_a_cloud_gets_its_words_once_and_goes_to_other_snapshots() {
     assert_eq!(release(&mut forced), "v2");
     assert_eq!(forced.ask("ls /mnt/.rw/aux/cvmfs_force_tag 2>/dev/null; tail -n 1 /mnt/.rw/aux/cvmfs_snapshot"), "v2");
     forced.power_off();
+}
+
+/// A metadata service that was made up.
+struct Cloud {
+    name: &'static str,
+    /// What has to be there in every request but that for a token.
+    header: Option<(&'static str, &'static str)>,
+    /// Bodies by paths, with what follows a `?`.
+    pages: Vec<(&'static str, String)>,
+}
+
+impl Cloud {
+    /// Answers as the services of clouds do to those who ask as they want it.
+    fn answer(&self, request: &LoggedRequest) -> Behaviour {
+        if request.method == "PUT" {
+            let token = self.header.filter(|(name, _)| *name == "x-aws-ec2-metadata-token");
+            let is_asked_well = request.target == "/latest/api/token"
+                && request.header("x-aws-ec2-metadata-token-ttl-seconds").is_some();
+            return token
+                .filter(|_| is_asked_well)
+                .map_or(Behaviour::Status(405), |(_, token)| Behaviour::Body(token.into()));
+        }
+        if self.header.is_some_and(|(name, value)| request.header(name) != Some(value)) {
+            return Behaviour::Status(401);
+        }
+        let page = self.pages.iter().find(|(path, _)| *path == request.target);
+        page.map_or(Behaviour::Status(404), |(_, body)| Behaviour::Body(body.clone().into_bytes()))
+    }
+}
+
+/// The clouds whose services can be asked, with these user data, a key, and the name `vm` of the machine `i-1`.
+fn clouds(user_data: &str) -> [Cloud; 4] {
+    let page = |path, body: &str| (path, body.to_owned());
+    [
+        Cloud {
+            name: "EC2",
+            header: Some(("x-aws-ec2-metadata-token", "secret")),
+            pages: vec![
+                page("/latest/user-data", user_data),
+                page("/latest/meta-data/instance-id", "i-1"),
+                page("/latest/meta-data/local-hostname", "vm"),
+                page("/latest/meta-data/public-keys/", "0=mine"),
+                page("/latest/meta-data/public-keys/0/openssh-key", KEY),
+            ],
+        },
+        Cloud {
+            name: "GCE",
+            header: Some(("metadata-flavor", "Google")),
+            pages: vec![
+                page("/computeMetadata/v1/instance/attributes/user-data", user_data),
+                page("/computeMetadata/v1/instance/id", "i-1"),
+                page("/computeMetadata/v1/instance/hostname", "vm"),
+                page("/computeMetadata/v1/project/attributes/ssh-keys", &format!("me:{KEY}\n")),
+            ],
+        },
+        Cloud {
+            name: "Azure",
+            header: Some(("metadata", "true")),
+            pages: vec![
+                page(
+                    "/metadata/instance/compute/userData?api-version=2021-01-01&format=text",
+                    &STANDARD.encode(user_data),
+                ),
+                page(
+                    "/metadata/instance/compute?api-version=2021-01-01&format=json",
+                    &format!(r#"{{"vmId":"i-1","name":"vm","publicKeys":[{{"keyData":"{KEY}"}}]}}"#),
+                ),
+            ],
+        },
+        Cloud {
+            name: "OpenStack",
+            header: None,
+            pages: vec![
+                page("/openstack/2013-10-17/user_data", user_data),
+                page(
+                    "/openstack/2013-10-17/meta_data.json",
+                    &format!(r#"{{"uuid":"i-1","hostname":"vm","public_keys":{{"mine":"{KEY}"}}}}"#),
+                ),
+            ],
+        },
+    ]
+}
+
+/// Script, key and name of each cloud's service are there after the first boot; at the second one nobody is asked.
+#[test]
+fn services_of_all_clouds_are_asked_at_the_first_boot_only() {
+    let Some(site) = Site::new() else { return };
+    let (image, _) = site.build("ucernvm.iso", &[]);
+    let service = WebRoot::new();
+    let network = cloud(&service, &site);
+    let script = "#!/bin/sh\necho of a cloud";
+    let user_data = format!("{script}\n[ucernvm-begin]\ncvmfs_server={LINK_SERVER}\n[ucernvm-end]\n");
+    for made in clouds(&user_data) {
+        let name = made.name;
+        service.script(move |request| made.answer(request));
+        let scratch = blank_disk(&site, &format!("{name}.raw"));
+        let start = || {
+            let disk = ["--network", &network, "--scratch", scratch.to_str().unwrap()];
+            Plan::new(&image).with(&disk).start()
+        };
+        let mut first = start();
+        first.expect(&format!("[INF] Contextualizing VM... {name}"));
+        first.log_in();
+        assert_eq!(first.ask(&format!("head -n 2 {SEED}/user-data")), script, "{name}");
+        assert_eq!(
+            first.ask(&format!("cat {SEED}/meta-data")),
+            format!("instance-id: \"i-1\"\nlocal-hostname: \"vm\"\npublic-keys:\n  - \"{KEY}\""),
+            "{name}"
+        );
+        first.power_off();
+        assert!(is_clean(&scratch), "{name}");
+
+        service.forget_requests();
+        let mut second = start();
+        second.expect("[INF] Starting CernVM File System... connected to os.example.org");
+        assert!(!second.said.contains("Contextualizing"), "{name}: {}", second.said);
+        assert_eq!(service.requests().len(), 0, "{name}");
+    }
 }
 
 /// A new snapshot is published: a rebase takes it, with what was changed here; the boot menu has the old one for once, and another
