@@ -1,7 +1,8 @@
-//! Other snapshots, a cloud, the menu. What takes too long for every change is ignored: `ci/full boot`.
+//! Other snapshots, clouds, the menu. What takes too long for every change is ignored: `ci/full boot`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+mod told;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,13 +13,10 @@ use cvmfs_tests::tools::output;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use told::{KEY, SEED, described};
 
 /// Where the server is on a network of the local link.
 const LINK_SERVER: &str = "169.254.0.100";
-
-/// A key as clouds give it to machines, and where cloud-init finds it.
-const KEY: &str = "ssh-ed25519 AAAA me@example.org";
-const SEED: &str = "/var/lib/cloud/seed/nocloud";
 
 /// A network in which a metadata service answers where clouds have theirs, and the server as well.
 fn cloud(service: &WebRoot, site: &Site) -> String {
@@ -195,11 +193,7 @@ fn services_of_all_clouds_are_asked_at_the_first_boot_only() {
         first.expect(&format!("[INF] Contextualizing VM... {name}"));
         first.log_in();
         assert_eq!(first.ask(&format!("head -n 2 {SEED}/user-data")), script, "{name}");
-        assert_eq!(
-            first.ask(&format!("cat {SEED}/meta-data")),
-            format!("instance-id: \"i-1\"\nlocal-hostname: \"vm\"\npublic-keys:\n  - \"{KEY}\""),
-            "{name}"
-        );
+        assert_eq!(first.ask(&format!("cat {SEED}/meta-data")), described(), "{name}");
         first.power_off();
         assert!(is_clean(&scratch), "{name}");
 

@@ -4,16 +4,14 @@
 
 mod common;
 mod config_drive;
+mod told;
 
 use common::machine::Plan;
 use common::{FQRN, Site, blank_disk, is_clean};
 use cvmfs_tests::tools::output;
 use std::fs;
 use std::process::Command;
-
-/// A key as clouds give it to machines, and where cloud-init finds it.
-const KEY: &str = "ssh-ed25519 AAAA me@example.org";
-const SEED: &str = "/var/lib/cloud/seed/nocloud";
+use told::{KEY, SEED, described};
 
 /// The whitelist is valid for a month. A machine whose clock is years ahead trusts nobody; with the right time it boots from the same
 /// scratch, with what a config drive has told it at the first boot.
@@ -42,8 +40,7 @@ fn what_is_out_of_date_is_not_booted() {
     assert!(!machine.said.contains("Contextualizing"), "{}", machine.said);
     assert_eq!(machine.ask("cat /etc/release-of-test"), "v1");
     assert_eq!(machine.ask(&format!("head -n 2 {SEED}/user-data")), script.trim_end());
-    let about = machine.ask(&format!("cat {SEED}/meta-data"));
-    assert_eq!(about, format!("instance-id: \"i-1\"\nlocal-hostname: \"vm\"\npublic-keys:\n  - \"{KEY}\""));
+    assert_eq!(machine.ask(&format!("cat {SEED}/meta-data")), described());
     machine.power_off();
     assert!(is_clean(&scratch));
 }
