@@ -35,6 +35,16 @@ impl About {
         }
     }
 
+    /// With what another source tells, where this one says nothing.
+    pub fn or(self, other: About) -> About {
+        About {
+            instance: self.instance.or(other.instance),
+            hostname: self.hostname.or(other.hostname),
+            keys: if self.keys.is_empty() { other.keys } else { self.keys },
+            document: self.document.or(other.document),
+        }
+    }
+
     /// All of it as NoCloud's `meta-data`: what the source had as such, and what that lacks.
     pub fn to_no_cloud(&self) -> String {
         let mut text = self.document.clone().unwrap_or_default();

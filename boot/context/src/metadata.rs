@@ -141,12 +141,8 @@ pub fn ask_no_cloud(told: &str, request: &mut dyn FnMut(&Request) -> Answer) -> 
         Answer::Found(body) if body.len() <= LARGEST_USER_DATA => Some(body),
         _ => None,
     };
-    let described = About::from_no_cloud(&get("meta-data")?);
-    let about = About {
-        instance: described.instance.or_else(|| field(["i", "instance-id"])),
-        hostname: described.hostname.or_else(|| field(["h", "local-hostname"])),
-        ..described
-    };
+    let (instance, hostname) = (field(["i", "instance-id"]), field(["h", "local-hostname"]));
+    let about = About::from_no_cloud(&get("meta-data")?).or(About { instance, hostname, ..About::default() });
     Some(UserData { source: "NoCloud", bytes: get("user-data").unwrap_or_default(), about })
 }
 
@@ -161,11 +157,7 @@ pub fn complete(told: UserData, request: &mut dyn FnMut(&Request) -> Answer) -> 
     UserData {
         source: told.source,
         bytes: if told.bytes.is_empty() { more.bytes } else { told.bytes },
-        about: About {
-            instance: told.about.instance.or(more.about.instance),
-            hostname: told.about.hostname.or(more.about.hostname),
-            ..more.about
-        },
+        about: told.about.or(more.about),
     }
 }
 
