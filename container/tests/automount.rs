@@ -6,7 +6,7 @@
 mod common;
 
 use common::{ALL, INTERPOSER, User, script};
-use cvmfs_tests::tools::{is_root, require_tool};
+use cvmfs_tests::tools::{is_root, require_tool, skip};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -37,8 +37,7 @@ shift
 #[test]
 fn a_repository_that_is_mounted_when_it_is_touched() {
     if !is_root() {
-        eprintln!("skipped: only root can start an automounter");
-        return;
+        return skip("only root can start an automounter");
     }
     let Some(_) = require_tool("automount") else { return };
     let Some(user) = User::with_interposer() else { return };

@@ -1,5 +1,6 @@
 //! Programs of the system that a test needs.
 
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -59,7 +60,8 @@ pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
 pub fn skip(reason: &str) {
     assert!(std::env::var(REQUIRE_TOOLS).as_deref() != Ok("1"), "{reason}, and {REQUIRE_TOOLS}=1");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    eprintln!("SKIPPED: {test}: {reason}");
+    // What macros print is kept from who runs the tests, unless they fail.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
 }
 
 /// Compiles C with `compiler` (a program such as `cc`) into `program`; false where the compiler is missing.
@@ -88,4 +90,23 @@ pub fn output(command: &mut Command) -> Output {
         String::from_utf8_lossy(&output.stderr)
     );
     output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "run by the test below"]
+    fn skipped() {
+        skip("no reason");
+    }
+
+    #[test]
+    fn what_is_skipped_is_said_though_it_passes() {
+        let mut tests = Command::new(std::env::current_exe().expect("the path of this program"));
+        tests.args(["--exact", "--ignored", "tools::tests::skipped"]).env_remove(REQUIRE_TOOLS);
+        let said = output(&mut tests).stderr;
+        assert!(String::from_utf8_lossy(&said).contains("SKIPPED: tools::tests::skipped: no reason\n"));
+    }
 }
