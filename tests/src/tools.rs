@@ -60,8 +60,8 @@ pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
 pub fn skip(reason: &str) {
     assert!(std::env::var(REQUIRE_TOOLS).as_deref() != Ok("1"), "{reason}, and {REQUIRE_TOOLS}=1");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // What macros print is kept from who runs the tests, unless they fail.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
+    // What macros print is kept from who runs the tests, unless they fail; what is written in parts is mixed with what others say.
+    let _ = std::io::stderr().write_all(format!("SKIPPED: {test}: {reason}\n").as_bytes());
 }
 
 /// Compiles C with `compiler` (a program such as `cc`) into `program`; false where the compiler is missing.
