@@ -23,28 +23,32 @@ pub(crate) fn write_vmdk(hybrid: &Path, output: &Path, epoch: u64) -> Result<Pat
     let digest = Sha256::digest(fs::read(hybrid)?);
     let number: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let bytes = fs::read(&output)?;
-    let bytes = with_content_id(&bytes, &number).context("qemu-img made a vmdk without a CID")?;
+    let bytes =
+        with_content_id(&bytes, &number).context("qemu-img made a vmdk without a description that has a CID")?;
     fs::write(&output, bytes)?;
     Ok(output)
 }
 
-/// A vmdk with another random number, of eight digits, in the description at its beginning. Behind that there are zeros up to where it
-/// has to end.
+/// A vmdk with another random number, of eight digits, in its description. What is behind the text is written anew, too: qemu-img draws
+/// two numbers, prints them without zeros in front, and leaves the end of the first text there where the second is shorter.
 fn with_content_id(bytes: &[u8], number: &str) -> Option<Vec<u8>> {
+    let sectors = |at: usize| -> Option<usize> {
+        let number = u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
+        usize::try_from(number).ok()?.checked_mul(512)
+    };
+    // Where the header says that the description is, and how long.
+    let area = sectors(28)?;
+    let area = area..area.checked_add(sectors(36)?)?;
+    let text = bytes.get(area.clone())?.split(|&byte| byte == 0).next()?;
     let key = b"\nCID=";
-    let begin = bytes.windows(key.len()).take(1 << 16).position(|window| window == key)? + key.len();
-    let digits = bytes.get(begin..)?.iter().position(|byte| !byte.is_ascii_hexdigit())?;
-    let end = begin + bytes.get(begin..)?.iter().position(|&byte| byte == 0)?;
-    let mut made = bytes.get(..begin)?.to_vec();
-    made.extend_from_slice(number.as_bytes());
-    made.extend_from_slice(bytes.get(begin + digits..end)?);
-    // As many zeros less as there are digits more, or the other way round.
-    let filled = end + 8 - digits.min(8);
-    if bytes.get(end..filled)?.iter().any(|&byte| byte != 0) || digits > 8 {
+    let (before, after) = text.split_at(text.windows(key.len()).position(|window| window == key)? + key.len());
+    let after = after.get(after.iter().position(|byte| !byte.is_ascii_hexdigit())?..)?;
+    let mut description = [before, number.as_bytes(), after].concat();
+    if description.len() > area.len() {
         return None;
     }
-    made.extend_from_slice(bytes.get(filled..)?);
-    Some(made)
+    description.resize(area.len(), 0);
+    Some([bytes.get(..area.start)?, &description, bytes.get(area.end..)?].concat())
 }
 
 fn convert(hybrid: &Path, output: &Path, epoch: u64, how: &[&str]) -> Result<PathBuf> {
@@ -174,14 +178,37 @@ mod tests {
         ask(&["compare", "-f", "vpc", "-F", "raw"], &[&vhd, &directory.path().join("raw")]);
     }
 
+    /// The beginning of a vmdk, with what qemu-img leaves in its description when it writes these one after the other.
+    fn described(texts: &[&str]) -> Vec<u8> {
+        let mut bytes = [b"KDMV".as_slice(), &[7; 24], &1u64.to_le_bytes(), &2u64.to_le_bytes(), &[7; 468]].concat();
+        bytes.extend([0; 1024]);
+        bytes.extend(b"data");
+        for text in texts {
+            bytes[512..512 + text.len()].copy_from_slice(text.as_bytes());
+            bytes[512 + text.len()] = 0;
+        }
+        bytes
+    }
+
     #[test]
-    fn the_number_of_a_vmdk_is_replaced_in_its_place() {
-        let with = |text: &str| {
-            with_content_id(text.as_bytes(), "0a1b2c3d").map(|bytes| String::from_utf8(bytes).expect("text"))
-        };
-        let made = Some("KDMV\nCID=0a1b2c3d\nparentCID=ffffffff\n\0\0data".to_owned());
-        assert_eq!(with("KDMV\nCID=ffffffff\nparentCID=ffffffff\n\0\0data"), made);
-        assert_eq!(with("KDMV\nCID=fffffff\nparentCID=ffffffff\n\0\0\0data"), made);
-        assert_eq!(with("KDMV\nparentCID=ffffffff\n\0data"), None);
+    fn the_number_of_a_vmdk_is_the_one_asked_for_whatever_was_there() {
+        let text = |number: &str| format!("version=1\nCID={number}\nparentCID=ffffffff\nRW 8 SPARSE \"a\"\n");
+        let wanted = described(&[&text("0a1b2c3d")]);
+        let numbers = ["1", "ab", "123", "abcd", "12345", "abcdef", "1234567", "abcdef01"];
+        for (first, second) in numbers.iter().flat_map(|first| numbers.iter().map(move |second| (first, second))) {
+            let made = with_content_id(&described(&[&text(first), &text(second)]), "0a1b2c3d");
+            assert!(made.as_ref() == Some(&wanted), "{first}, then {second}");
+        }
+    }
+
+    #[test]
+    fn a_vmdk_without_a_number_or_torn_is_not_one() {
+        let whole = described(&["version=1\nCID=1\nparentCID=ffffffff\n"]);
+        assert!(with_content_id(&whole, "0a1b2c3d").is_some());
+        // All but the data, which no description needs.
+        (0..whole.len() - 4).for_each(|end| assert_eq!(with_content_id(&whole[..end], "0a1b2c3d"), None, "{end}"));
+        assert_eq!(with_content_id(&described(&["version=1\nparentCID=ffffffff\n"]), "0a1b2c3d"), None);
+        let full = described(&[&format!("version=1\nCID=1\n{}", "a".repeat(1007))]);
+        assert_eq!(with_content_id(&full, "0a1b2c3d"), None);
     }
 }
