@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use transport_support::{Collector, Seen, Server, dead_port, last, raw, respond, settings};
+use transport_support::{Collector, SILENCE, Seen, Server, TIMEOUT, dead_port, last, raw, respond, settings};
 
 const BODY: &[u8] = b"the object";
 
@@ -154,7 +154,7 @@ const MISDEEDS: &[Misdeed] = &[
 ];
 
 fn silent() -> bool {
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(SILENCE);
     false
 }
 
@@ -180,7 +180,7 @@ fn endless_header(_: &Seen, s: &mut TcpStream) -> bool {
 }
 
 fn drip(s: &mut TcpStream, text: &[u8]) -> bool {
-    for byte in text.iter().cycle().take(400) {
+    for byte in text.iter().cycle().take(1500) {
         std::thread::sleep(Duration::from_millis(20));
         if s.write_all(&[*byte]).is_err() {
             return false;
@@ -206,7 +206,7 @@ fn a_hostile_host_alone_is_reported_in_time() {
                 let transport = Transport::new(settings(&[server.url()], "DIRECT")).unwrap();
                 let started = Instant::now();
                 let error = fetch(&transport, &mut Collector::expecting(BODY)).unwrap_err();
-                assert!(started.elapsed() < Duration::from_secs(4), "{name}: {:?}", started.elapsed());
+                assert!(started.elapsed() < 10 * TIMEOUT, "{name}: {:?}", started.elapsed());
                 if *name == "404" {
                     assert!(error.is_not_found());
                     return;
@@ -292,7 +292,7 @@ fn the_deadline_of_a_request_holds() {
     let hurried = Settings { request_deadline: Some(Duration::from_millis(700)), ..settings(&hosts, "DIRECT") };
     let started = Instant::now();
     fetch(&Transport::new(hurried).unwrap(), &mut Collector::default()).unwrap_err();
-    assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+    assert!(started.elapsed() < 3 * TIMEOUT, "{:?}", started.elapsed());
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn a_large_steady_transfer_may_take_longer_than_the_timeout() {
     let server = Server::start(|_, stream| {
         raw(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 120000\r\n\r\n");
         (0..12).all(|_| {
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(TIMEOUT / 8);
             raw(stream, &[b'x'; 10_000])
         })
     });

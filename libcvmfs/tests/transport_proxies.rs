@@ -8,7 +8,7 @@ use libcvmfs::transport::{Failure, Fetched, GeoSettings, ProxyList, Request, Set
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use transport_support::{Collector, Seen, Server, dead_port, last, raw, respond, settings};
+use transport_support::{Collector, SILENCE, Seen, Server, TIMEOUT, dead_port, last, raw, respond, settings};
 
 const BODY: &[u8] = b"the object";
 const HOST: &str = "http://stratum1.invalid:8000/cvmfs/test.example";
@@ -91,14 +91,14 @@ fn a_mistyped_list_is_a_loud_error() {
 type Case = (&'static str, fn(&Seen, &mut TcpStream) -> bool, bool, bool, Failure);
 
 fn sleepy() -> bool {
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(SILENCE);
     false
 }
 
 fn drip(stream: &mut TcpStream) -> bool {
     raw(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
     BODY.iter().all(|byte| {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(TIMEOUT / 4);
         raw(stream, &[*byte])
     })
 }
@@ -156,7 +156,7 @@ fn blame_decides_who_is_asked_next() {
                 let list = format!("{};DIRECT", bad.proxy());
                 let result = fetch(&Transport::new(settings(&[origin.url()], &list)).unwrap());
                 assert_eq!(origin.requests() > 0, *direct, "{name}: {result:?}");
-                assert!(started.elapsed() < Duration::from_secs(10), "{name}: {:?}", started.elapsed());
+                assert!(started.elapsed() < 15 * TIMEOUT, "{name}: {:?}", started.elapsed());
             });
         }
     });
@@ -242,11 +242,11 @@ fn the_proxy_comes_back_after_the_reset_delay() {
             },
         );
     let list = format!("{};DIRECT", proxy.proxy());
-    let reset = Settings { proxy_reset_after: Duration::from_millis(300), ..settings(&[origin.url()], &list) };
+    let reset = Settings { proxy_reset_after: Duration::from_secs(3), ..settings(&[origin.url()], &list) };
     let transport = Transport::new(reset).unwrap();
     assert_eq!(fetch(&transport).unwrap().proxy, None);
     assert_eq!(fetch(&transport).unwrap().proxy, None);
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(3200));
     assert_eq!(fetch(&transport).unwrap().proxy, Some(proxy.proxy()));
 }
 
@@ -298,7 +298,7 @@ fn hosts_are_ordered_by_distance() {
 fn hosts_are_ordered_by_speed() {
     let fast = Server::start(|_, stream| respond(stream, 200, "", BODY));
     let slow = Server::start(|_, stream| {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(TIMEOUT / 2);
         respond(stream, 200, "", BODY)
     });
     let dead = format!("http://127.0.0.1:{}/cvmfs/test.example", dead_port());

@@ -21,23 +21,11 @@ struct Squid {
 impl Squid {
     /// Starts a Squid with a memory cache only; `None` if there is none on this machine.
     fn start() -> Option<Squid> {
-        // A port that was free a moment ago may belong to another test by now.
-        let mut log = String::new();
-        for _ in 0..5 {
-            match Squid::try_start() {
-                Ok(squid) => return squid,
-                Err(reason) => log = reason,
-            }
-        }
-        panic!("squid ended: {log}");
-    }
-
-    fn try_start() -> Result<Option<Squid>, String> {
         let binary =
             ["/usr/sbin/squid", "/usr/local/sbin/squid"].into_iter().find(|p| std::path::Path::new(p).exists());
         let Some(binary) = binary else {
             skip::skip("squid is not installed");
-            return Ok(None);
+            return None;
         };
         let dir = tempfile::tempdir().unwrap();
         // As root, Squid gives its rights away and must still reach its files.
@@ -63,13 +51,11 @@ impl Squid {
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let log = std::fs::read_to_string(dir.path().join("cache.log")).unwrap_or_default();
-            if child.try_wait().unwrap().is_some() {
-                return Err(log);
-            }
+            assert!(child.try_wait().unwrap().is_none(), "squid ended: {log}");
             assert!(started.elapsed() < Duration::from_secs(30), "squid does not listen: {log}");
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(Some(Squid { child, port, _dir: dir }))
+        Some(Squid { child, port, _dir: dir })
     }
 
     fn url(&self) -> String {

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
+/// Seconds: short for who has to wait, and longer than a busy machine lets a server stand still.
+const TIMEOUT: &str = "3";
+
 /// Describes how a repository is mounted. Clones share the cache, as processes of one user do.
 #[derive(Clone)]
 pub struct Mount {
@@ -58,8 +61,8 @@ impl Mount {
         };
         mount.options.extend(
             [
-                ("CVMFS_TIMEOUT", "1"),
-                ("CVMFS_TIMEOUT_DIRECT", "1"),
+                ("CVMFS_TIMEOUT", TIMEOUT),
+                ("CVMFS_TIMEOUT_DIRECT", TIMEOUT),
                 ("CVMFS_MAX_RETRIES", "0"),
                 ("CVMFS_BACKOFF_INIT", "1"),
                 ("CVMFS_BACKOFF_MAX", "1"),

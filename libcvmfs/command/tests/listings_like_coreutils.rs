@@ -13,9 +13,18 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// A tree below a directory of its own: `..` is listed, too, and nobody else may change it meanwhile.
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn path(&self) -> PathBuf {
+        self.0.path().join("tree")
+    }
+}
+
 /// Every kind of entry, odd names, wide and narrow columns, old and future times.
-fn tree() -> tempfile::TempDir {
-    let place = tempfile::tempdir().unwrap();
+fn tree() -> Tree {
+    let place = Tree(tempfile::tempdir().unwrap());
     let at = |name: &str| place.path().join(name);
     for directory in ["deep/er/est", "empty", ".hidden", "many"] {
         std::fs::create_dir_all(at(directory)).unwrap();
@@ -149,8 +158,8 @@ fn ls_prints_what_ls_prints() {
         &["empty"],
         &["-la", "empty"],
     ] {
-        let theirs = of_coreutils("ls", place.path(), arguments);
-        assert_eq!(ours(place.path(), arguments), theirs, "ls {arguments:?}");
+        let theirs = of_coreutils("ls", &place.path(), arguments);
+        assert_eq!(ours(&place.path(), arguments), theirs, "ls {arguments:?}");
     }
 }
 
@@ -225,7 +234,7 @@ fn find_finds_what_find_finds() {
         &[".", "-ls"],
         &[".", "-printf", "%p|%f|%h|%P|%H|%d|%i|%m|%M|%n|%s|%b|%k|%U|%G|%u|%g|%y|%l|%T@|%%\\n"],
     ] {
-        let theirs = of_coreutils("find", place.path(), words);
+        let theirs = of_coreutils("find", &place.path(), words);
         let args: FindArgs = parse(words);
         let search = args.parse().unwrap();
         let mut printed = Vec::new();

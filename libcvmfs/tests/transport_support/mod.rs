@@ -3,8 +3,9 @@
 
 use libcvmfs::object::{ReceiveError, Receiver};
 use libcvmfs::transport::{ProxyList, Settings};
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -164,9 +165,15 @@ pub fn last(stream: &mut TcpStream, bytes: &[u8]) -> bool {
     false
 }
 
-/// A port on which nobody listens.
+/// A port that refuses connections for as long as this process runs, unless it is listened on by name: a socket that
+/// is bound to it and does not listen keeps it from everybody who asks for any port.
 pub fn dead_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket_ipv4().unwrap().port();
+    std::mem::forget(socket);
+    port
 }
 
 /// Collects a body and compares it with what is expected.
@@ -207,13 +214,19 @@ impl Receiver for Collector {
     }
 }
 
+/// What a server is waited for: short for who has to wait, and longer than a busy machine lets anybody stand still.
+pub const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long what is silent stays silent: longer than any client waits.
+pub const SILENCE: Duration = Duration::from_secs(30);
+
 /// Settings with short times.
 pub fn settings(hosts: &[String], proxies: &str) -> Settings {
     Settings {
         hosts: hosts.to_vec(),
         proxies: ProxyList::parse(proxies).unwrap(),
-        timeout: Duration::from_millis(400),
-        timeout_direct: Duration::from_millis(400),
+        timeout: TIMEOUT,
+        timeout_direct: TIMEOUT,
         backoff_init: Duration::from_millis(20),
         backoff_max: Duration::from_millis(50),
         random_seed: Some(1),

@@ -4,6 +4,7 @@
 //! for single requests or for all of them. [`Squid`] is a real proxy.
 
 mod behaviour;
+mod port;
 mod request;
 mod squid;
 mod webroot;

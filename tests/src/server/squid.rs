@@ -1,6 +1,7 @@
+use super::port::ReservedPort;
 use crate::tools::require_tool;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 pub struct Squid {
     process: Child,
     directory: TempDir,
-    port: u16,
+    port: ReservedPort,
 }
 
 impl Squid {
@@ -22,44 +23,30 @@ impl Squid {
     /// When it does not start.
     pub fn start() -> Option<Squid> {
         let program = require_tool("squid")?;
-        // A port that was free a moment ago may belong to another test by now.
-        let mut reasons = Vec::new();
-        while reasons.len() < 5 {
-            match Squid::try_start(&program) {
-                Ok(squid) => return Some(squid),
-                Err(reason) => reasons.push(reason),
-            }
-        }
-        panic!("{}", reasons.join("\n"));
-    }
-
-    fn try_start(program: &Path) -> Result<Squid, String> {
         let directory = tempfile::Builder::new().prefix("cvmfs-squid-").tempdir().expect("a temporary directory");
         // Started by root, Squid becomes user proxy.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("the directory is ours");
-        let port = free_port();
+        let port = ReservedPort::new().expect("a free port on the loop-back interface");
         let configuration = directory.path().join("squid.conf");
-        fs::write(&configuration, configure(directory.path(), port)).expect("a file in a temporary directory");
+        fs::write(&configuration, configure(directory.path(), port.number())).expect("a file in a temporary directory");
         let squid = || {
-            let mut command = Command::new(program);
+            let mut command = Command::new(&program);
             // Instances of one name would share memory, and take each other's away.
-            command.arg("-n").arg(service(port)).arg("-N").arg("-f").arg(&configuration).stdin(Stdio::null());
+            command.arg("-n").arg(service(port.number())).arg("-N").arg("-f").arg(&configuration).stdin(Stdio::null());
             command.stdout(Stdio::null()).stderr(Stdio::null());
             command
         };
         let prepared = squid().arg("-z").status().expect("squid is executable");
-        if !prepared.success() {
-            return Err(format!("squid -z: {prepared}\n{}", read(&directory.path().join("cache.log"))));
-        }
+        assert!(prepared.success(), "squid -z: {prepared}\n{}", read(&directory.path().join("cache.log")));
         let process = squid().spawn().expect("squid is executable");
         let mut squid = Squid { process, directory, port };
-        squid.wait_until_ready()?;
-        Ok(squid)
+        squid.wait_until_ready();
+        Some(squid)
     }
 
     /// `http://127.0.0.1:PORT`, the value for `CVMFS_HTTP_PROXY`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port.number())
     }
 
     /// The access log, a line for each answered request: time, milliseconds, client, result (such as
@@ -90,18 +77,15 @@ impl Squid {
         let _ = self.process.wait();
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), String> {
+    fn wait_until_ready(&mut self) {
         let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port.number())).is_err() {
             let ended = self.process.try_wait().expect("a child can be waited for");
             let log = || read(&self.directory.path().join("cache.log"));
-            if ended.is_some() {
-                return Err(format!("squid ended with {ended:?}:\n{}", log()));
-            }
+            assert!(ended.is_none(), "squid ended with {ended:?}:\n{}", log());
             assert!(Instant::now() < end, "squid does not listen:\n{}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     }
 }
 
@@ -110,7 +94,7 @@ impl Drop for Squid {
         self.kill();
         // A killed one leaves its shared memory behind.
         for part in ["metadata", "queues", "readers"] {
-            let _ = fs::remove_file(format!("/dev/shm/{}-cf__{part}.shm", service(self.port)));
+            let _ = fs::remove_file(format!("/dev/shm/{}-cf__{part}.shm", service(self.port.number())));
         }
     }
 }
@@ -118,12 +102,6 @@ impl Drop for Squid {
 /// The name of the instance on this port: letters and digits.
 fn service(port: u16) -> String {
     format!("cvmfs{}x{port}", std::process::id())
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on the loop-back interface");
-    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 fn configure(directory: &Path, port: u16) -> String {

@@ -1,4 +1,5 @@
 use super::behaviour::{self, Behaviour, Content, Next};
+use super::port::ReservedPort;
 use super::request::LoggedRequest;
 use parking_lot::Mutex;
 use std::fs::File;
@@ -17,7 +18,7 @@ type Script = Arc<dyn Fn(&LoggedRequest) -> Behaviour + Send + Sync>;
 /// It also takes whole URLs as targets, so it can be used as a forward proxy to itself. Everything can be changed
 /// while it runs. Dropping it stops it.
 pub struct WebRoot {
-    port: u16,
+    port: ReservedPort,
     shared: Arc<Shared>,
     running: Mutex<Option<Running>>,
 }
@@ -56,8 +57,8 @@ impl Default for WebRoot {
 impl WebRoot {
     /// Starts a server on a free port that has nothing to serve yet.
     pub fn new() -> WebRoot {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on the loop-back interface");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let port = ReservedPort::new().expect("a free port on the loop-back interface");
+        let listener = port.listen().expect("nobody listens on a reserved port");
         let shared = Arc::new(Shared::default());
         let running = Mutex::new(Some(Running::start(listener, shared.clone())));
         WebRoot { port, shared, running }
@@ -92,12 +93,12 @@ impl WebRoot {
 
     /// The port, which stays the same over [`WebRoot::stop`] and [`WebRoot::restart`].
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// `http://127.0.0.1:PORT`, also usable as the URL of a proxy.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port())
     }
 
     /// The value for `CVMFS_SERVER_URL`.
@@ -163,7 +164,7 @@ impl WebRoot {
         let Some(running) = self.running.lock().take() else { return };
         running.stop.store(true, Ordering::SeqCst);
         // Wakes the acceptor.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port()));
         running.acceptor.join().expect("the acceptor does not panic");
         for stream in self.shared.state.lock().open.drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
@@ -174,7 +175,7 @@ impl WebRoot {
     pub fn restart(&self) {
         let mut running = self.running.lock();
         if running.is_none() {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("the port is still free");
+            let listener = self.port.listen().expect("nobody listens on a reserved port");
             *running = Some(Running::start(listener, self.shared.clone()));
         }
     }
