@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::modes::{Mode, modes, modes_for_static};
+use common::modes::{FULL, Mode, SHIM, modes, modes_for_static};
 use common::{User, compile, program, text};
 use cvmfs_tests::forge::{Forge, Published};
 use cvmfs_tests::server::{Behaviour, WebRoot};
@@ -104,6 +104,45 @@ fn soak_calls_are_restarted_after_signals() {
 #[test]
 fn soak_calls_are_interrupted_and_nothing_is_lost() {
     stress("interrupt");
+}
+
+/// "A supervisor that is stopped and goes on, with all of a job that is suspended or by itself, is slow for that long and
+/// nothing else."
+#[test]
+fn soak_the_supervisor_is_stopped_again_and_again() {
+    let (_web, published) = publish();
+    for mode in modes().into_iter().filter(|mode| [FULL, SHIM].contains(mode)) {
+        let server = WebRoot::serve(FQRN, &published.web_root);
+        let user = user_who_waits(&server, &published, 60);
+        let Some(probe) = compile(&user, "stress.c", &[]) else { return };
+        let mut command = user.run_in(mode, probe);
+        command.args(["calmly", &seconds().to_string()]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        let supervisor = || std::fs::read_to_string(&children).ok()?.trim().parse::<i32>().ok();
+        let mut stops = 0;
+        while child.try_wait().unwrap().is_none() {
+            // The program starts no others.
+            if let Some(supervisor) = supervisor() {
+                for signal in [libc::SIGSTOP, libc::SIGCONT] {
+                    // SAFETY: a number of a process that is below the program, which has not been waited for.
+                    unsafe { libc::kill(supervisor, signal) };
+                }
+                stops += 1;
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        let out = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(
+            out.status.success() && said.is_empty(),
+            "--mode={}: {}
+{said}",
+            mode.name,
+            out.status
+        );
+        assert!(stops > 20, "--mode={}: stopped only {stops} times", mode.name);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Answer;
 use super::exchange::Exchange;
+use super::leftover::{Leftover, Leftovers};
 use super::rerun::Rerun;
 use cvmfs_view::Errno;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -59,7 +60,7 @@ const ADD_DESCRIPTOR: u64 = ioctl(1, 3, size_of::<AddDescriptor>());
 const SET_FLAGS: u64 = ioctl(1, 4, size_of::<u64>());
 
 const CONTINUE: u32 = 1;
-const AND_SEND: u32 = 2;
+const AT_TARGET: u32 = 1;
 const SYNC_WAKE_UP: u64 = 1;
 
 /// The listener of a filter.
@@ -67,6 +68,7 @@ pub(super) struct Listener {
     fd: OwnedFd,
     /// Lets a call pass the filter.
     pub(super) cookie: u64,
+    leftovers: Leftovers,
 }
 
 impl AsFd for Listener {
@@ -77,7 +79,7 @@ impl AsFd for Listener {
 
 impl Listener {
     pub(super) fn new(fd: OwnedFd, cookie: u64) -> Listener {
-        let listener = Listener { fd, cookie };
+        let listener = Listener { fd, cookie, leftovers: Leftovers::default() };
         // Linux 6.6: the answer wakes the caller on this processor. Older kernels say EINVAL.
         // SAFETY: the argument is a number.
         unsafe { libc::ioctl(listener.fd.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
@@ -90,25 +92,51 @@ impl Listener {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
     }
 
-    fn respond(&self, id: u64, value: i64, error: i32, flags: u32) {
-        // Gone callers need no answer.
-        let _ = self.call(SEND, &mut Response { id, value, error, flags });
+    /// The same for what must not be lost when we are stopped, as with a whole job, while others hold the kernel's lock.
+    fn call_until_done<T>(&self, request: u64, argument: &mut T) -> io::Result<i32> {
+        loop {
+            match self.call(request, argument) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Whether the caller has got the answer. Gone callers need none.
+    fn respond(&self, id: u64, value: i64, error: i32, flags: u32) -> bool {
+        self.call_until_done(SEND, &mut Response { id, value, error, flags }).is_ok()
     }
 
     /// The call fails with `errno`.
     pub(super) fn error(&self, id: u64, errno: i32) {
-        self.respond(id, 0, -errno, 0);
+        let _ = self.respond(id, 0, -errno, 0);
     }
 
     /// The call returns a new descriptor for `file`.
-    fn descriptor(&self, id: u64, file: BorrowedFd<'_>, close_on_exec: bool) {
+    ///
+    /// In two steps. The kernel can also add and answer in one; but when it is we who are stopped or killed in the middle of
+    /// that, as a job is that is suspended, then the call returns 0, and the program takes its standard input for the file.
+    fn descriptor(&self, notification: &Notification, file: BorrowedFd<'_>, close_on_exec: bool) {
+        let (id, source) = (notification.id, file.as_raw_fd() as u32);
         let target_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
-        let mut add = AddDescriptor { id, flags: AND_SEND, source: file.as_raw_fd() as u32, target: 0, target_flags };
-        match self.call(ADD_DESCRIPTOR, &mut add) {
-            Ok(_) => {}
+        let leftover = self.leftovers.take(notification.tid);
+        let (flags, target) = leftover.as_ref().map_or((0, 0), |leftover| (AT_TARGET, leftover.number));
+        let mut add = AddDescriptor { id, flags, source, target, target_flags };
+        let untold = match self.call_until_done(ADD_DESCRIPTOR, &mut add) {
+            Ok(number) if self.respond(id, number.into(), 0, 0) => None,
+            Ok(number) => {
+                let number = number as u32;
+                file.try_clone_to_owned().ok().map(|file| Leftover { number, file })
+            }
             // It was interrupted or killed, and asks again if it still wants it.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(error) => self.error(id, error.raw_os_error().unwrap_or(libc::EIO)),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => leftover,
+            Err(error) => {
+                self.error(id, error.raw_os_error().unwrap_or(libc::EIO));
+                leftover
+            }
+        };
+        if let Some(untold) = untold {
+            self.leftovers.note(notification.tid, untold);
         }
     }
 }
@@ -142,19 +170,23 @@ impl Exchange for Listener {
 
     fn is_waiting(&self, id: u64) -> bool {
         let mut id = id;
-        self.call(IS_VALID, &mut id).is_ok()
+        self.call_until_done(IS_VALID, &mut id).is_ok()
     }
 
     fn give(&self, notification: &Notification, answer: Answer) -> Result<(), Box<Rerun>> {
         let id = notification.id;
         match answer {
-            Answer::Resume => self.respond(id, 0, 0, CONTINUE),
-            Answer::Value(value) => self.respond(id, value, 0, 0),
-            Answer::Descriptor { file, close_on_exec } => self.descriptor(id, file.as_fd(), close_on_exec),
+            Answer::Resume => {
+                let _ = self.respond(id, 0, 0, CONTINUE);
+            }
+            Answer::Value(value) => {
+                let _ = self.respond(id, value, 0, 0);
+            }
+            Answer::Descriptor { file, close_on_exec } => self.descriptor(notification, file.as_fd(), close_on_exec),
             Answer::Open { path, flags, mode } => {
                 let given = OFlags::from_bits_retain(flags as u32) | OFlags::CLOEXEC;
                 match rustix::fs::openat(CWD, path, given, Mode::from_raw_mode(mode)) {
-                    Ok(file) => self.descriptor(id, file.as_fd(), flags & libc::O_CLOEXEC != 0),
+                    Ok(file) => self.descriptor(notification, file.as_fd(), flags & libc::O_CLOEXEC != 0),
                     Err(errno) => self.error(id, errno.raw_os_error()),
                 }
             }

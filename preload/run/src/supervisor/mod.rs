@@ -33,6 +33,7 @@ mod filter;
 mod in_flight;
 mod in_place;
 pub(crate) mod launch;
+mod leftover;
 mod listener;
 mod locate;
 mod memory;

@@ -150,6 +150,15 @@ static void move(unsigned number, int patient) {
     else close(fd);
 }
 
+/* The program has nothing open that it does not know of, but perhaps what was given to it for a call that it never got the
+   answer of. */
+static void nothing_is_left(int spare, int patient) {
+    int fd;
+    while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0 && errno == EINTR && patient) interrupted++;
+    if (fd < 3 || fd > 3 + spare) WRONG("the next descriptor is %d", fd);
+    close(fd);
+}
+
 /* 5000 signals a second while files are opened for the first and the second time. */
 static void alarms(double seconds, int flags) {
     struct sigaction action = {.sa_handler = count, .sa_flags = flags};
@@ -160,9 +169,20 @@ static void alarms(double seconds, int flags) {
     for (unsigned n = 0; n < 2 * FILES || now() < end; n++) {
         look(n, !(flags & SA_RESTART));
         if (n % 4 == 0) move(n, !(flags & SA_RESTART));
+        if (n % 50 == 0) nothing_is_left(1, !(flags & SA_RESTART));
     }
     setitimer(ITIMER_REAL, &never, NULL);
     if (signals < 10) WRONG("only %ld signals", (long)signals);
+}
+
+/* What a program does while somebody else is stopped and goes on: it notices nothing. */
+static void calmly(double seconds) {
+    double end = now() + seconds;
+    for (unsigned n = 0; n < 2 * FILES || now() < end; n++) {
+        look(n, 0);
+        if (n % 4 == 0) move(n, 0);
+        if (n % 50 == 0) nothing_is_left(0, 0);
+    }
 }
 
 /* Rounds on request, so that somebody can look at the helpers in between: a line in, a line out. */
@@ -192,6 +212,7 @@ int main(int argc, char **argv) {
     if (!strcmp(argv[1], "threads")) threads(seconds);
     else if (!strcmp(argv[1], "restart")) alarms(seconds, SA_RESTART);
     else if (!strcmp(argv[1], "interrupt")) alarms(seconds, 0);
+    else if (!strcmp(argv[1], "calmly")) calmly(seconds);
     else if (!strcmp(argv[1], "rounds")) rounds();
     else return 2;
     fprintf(stderr, "%s: %ld done, %ld signals, %ld interrupted\n", argv[1], (long)done, (long)signals, (long)interrupted);
