@@ -13,10 +13,7 @@ fn demo() -> User {
 
 /// `cvmfs-run` with these arguments, in a place where some system calls are forbidden.
 fn denied(user: &User, calls: &[&str], arguments: &[&str]) -> Option<Command> {
-    let deny = compile(user, "deny.c", &[])?;
-    let mut command = user.command(&deny);
-    command.args(calls).arg("--").arg(program()).args(arguments);
-    Some(command)
+    user.denied(calls, &user.plain(arguments))
 }
 
 const SCRIPT: &str = "cd /cvmfs/demo.example.org/bin && ./hello.sh";

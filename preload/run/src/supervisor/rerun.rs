@@ -14,7 +14,9 @@ use cvmfs_view::Errno;
 use libc::c_int;
 use libcvmfs::namespace::LastLink;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A call to make instead of one that waits.
 #[derive(Debug)]
@@ -172,12 +174,20 @@ impl Stopped {
     /// Fails without an answer to the notification if the thread may not be traced.
     fn seize(listener: &Listener, notification: &Notification) -> Result<Stopped, Errno> {
         let tid = notification.tid;
-        ptrace(libc::PTRACE_SEIZE as _, tid, 0, libc::PTRACE_O_TRACESYSGOOD as usize).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::ESRCH) => Errno(libc::ESRCH),
-                _ => Errno(libc::EPERM),
+        let mut refusals = 0;
+        while let Err(error) = ptrace(libc::PTRACE_SEIZE as _, tid, 0, libc::PTRACE_O_TRACESYSGOOD as usize) {
+            if error.raw_os_error() == Some(libc::ESRCH) || !listener.is_waiting(notification.id) {
+                return Err(Errno(libc::ESRCH));
             }
-        })?;
+            // A call that was interrupted and comes again may find the thread in our hands still, or just let go.
+            if is_held_by_us(tid) {
+                std::thread::sleep(RELEASED);
+            } else if refusals > 0 {
+                return Err(Errno(libc::EPERM));
+            } else {
+                refusals += 1;
+            }
+        }
         let interrupted = ptrace(libc::PTRACE_INTERRUPT as _, tid, 0, 0);
         if interrupted.is_err() || !listener.is_waiting(notification.id) {
             // Interrupted meanwhile, or gone: it can only be let go where it stops.
@@ -266,6 +276,16 @@ impl Drop for Stopped {
             self.let_go();
         }
     }
+}
+
+/// Time between two looks at whether another thread of ours has let go what it holds.
+const RELEASED: Duration = Duration::from_micros(50);
+
+/// Whether a thread of ours traces this one.
+fn is_held_by_us(tid: u32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return false };
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
+    tracer.is_some_and(|tracer| tracer != "0" && Path::new("/proc/self/task").join(tracer).exists())
 }
 
 #[derive(PartialEq, Eq)]

@@ -120,6 +120,19 @@ impl User {
         command
     }
 
+    /// A command in a place where some system calls are forbidden; `None` without a compiler.
+    pub(crate) fn denied(&self, calls: &[&str], command: &Command) -> Option<Command> {
+        let mut denied = self.command(&compile(self, "deny.c", &[])?);
+        denied.args(calls).arg("--").arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => denied.env(name, value),
+                None => denied.env_remove(name),
+            };
+        }
+        Some(denied)
+    }
+
     /// A `cvmfs-run` command as user 65534 gives it; only root can do this.
     pub(crate) fn by_somebody_else(&self, run: &Command) -> Command {
         let mut command = self.command(Path::new(SOMEBODY_ELSE[0]));
